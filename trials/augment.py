@@ -1,0 +1,80 @@
+"""Training augmentation with Albumentations; each entry of AUGMENTS builds one from a configuration."""
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+# (uint8 image H,W,3, uint8 trimap H,W, seed) -> the same, changed. One seed, one outcome.
+Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+
+
+def no_augmentation(config: "TrialConfig") -> Augment:
+    """Pictures as they are."""
+    return lambda image, trimap, seed: (image, trimap)
+
+
+def flip(config: "TrialConfig") -> Augment:
+    """A horizontal flip of every second picture."""
+    A = _albumentations()
+    return _seeded([A.HorizontalFlip(p=0.5)])
+
+
+def report(config: "TrialConfig") -> Augment:
+    """The report's list, in its order ("Task and data"), as settled in this project's reading of it.
+
+    Flip: horizontal, vertical or both, each as likely. Shift 0.0625, scale 0.1, rotation 45 degrees. Borders are
+    reflected, masks take the nearest value.
+    """
+    A = _albumentations()
+    size = (config.image_size, config.image_size)
+    both = A.Sequential([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=1)
+    shift = (-0.0625, 0.0625)
+    return _seeded(
+        [
+            A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1), both], p=config.flip_p),
+            A.RandomRotate90(p=config.rotate90_p),
+            A.RandomResizedCrop(size=size, scale=(config.crop_scale_min, 1.0)),
+            A.Affine(
+                translate_percent={"x": shift, "y": shift},
+                scale=(0.9, 1.1),
+                rotate=(-45, 45),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=config.affine_p,
+            ),
+            A.GaussianBlur(blur_limit=(3, 7), p=config.blur_p),
+            A.ElasticTransform(
+                alpha=config.elastic_alpha,
+                sigma=config.elastic_sigma,
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=config.elastic_p,
+            ),
+        ]
+    )
+
+
+AUGMENTS = {"none": no_augmentation, "flip": flip, "report": report}
+
+
+def _albumentations():
+    """The library, imported where it is needed: it takes seconds, and asks its registry for updates unless told not."""
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    import albumentations
+
+    return albumentations
+
+
+def _seeded(transforms: list) -> Augment:
+    pipeline = _albumentations().Compose(transforms)
+
+    def augment(image_HWC: np.ndarray, trimap_HW: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        pipeline.set_random_seed(seed)
+        changed = pipeline(image=image_HWC, mask=trimap_HW)
+        return changed["image"], changed["mask"]
+
+    return augment

@@ -1,0 +1,62 @@
+"""What a run needs to go on as if it had never stopped, and the best weights it has had. Never unpickles objects."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trials.config import TrialConfig
+
+LAST, BEST = "last.pt", "best.pt"
+ARCHITECTURE = ("model", "width", "upsample", "attention", "head")
+MAY_CHANGE = ("data_root", "device", "num_workers")  # and the run is still the same
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Written beside its place and moved there, so that no half checkpoint is ever read."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part{os.getpid()}")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU. FileNotFoundError or ValueError, naming the file, where there is none."""
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path.absolute()}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # noqa: BLE001  torch raises many kinds for a file that is not its own
+        raise ValueError(f"{path}: not a checkpoint that can be read ({type(error).__name__}: {error})") from None
+    if not isinstance(content, dict) or not {"config", "model"} <= set(content):
+        raise ValueError(f"{path}: not a checkpoint of this project (no config and model in it)")
+    return content
+
+
+def find_best(place: Path) -> Path:
+    """The best weights' file for a checkpoint file, a run's folder or a folder of checkpoints."""
+    if place.is_file():
+        return place
+    candidates = [place / BEST, place / "checkpoints" / BEST, *sorted(place.glob(f"checkpoint_*/{BEST}"), reverse=True)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"no checkpoint in {place.absolute()}; a run's folder holds checkpoints/{BEST}")
+
+
+def check_same_run(saved: dict[str, Any], config: TrialConfig, path: Path) -> None:
+    """Raises ValueError where the checkpoint is of another architecture, or of another run."""
+    now = config.to_dict()
+    differ = [name for name in now if name not in MAY_CHANGE and saved.get(name) != now[name]]
+    if not differ:
+        return
+    kind = "architecture" if set(differ) & set(ARCHITECTURE) else "run"
+    listed = ", ".join(f"{name}={saved.get(name)!r} there, {now[name]!r} here" for name in differ)
+    raise ValueError(f"{path} is of another {kind}: {listed}")
+
+
+def config_of(content: dict[str, Any], **changed: Any) -> TrialConfig:
+    """The configuration a checkpoint was made under, with some fields changed."""
+    return dataclasses.replace(TrialConfig.from_dict(content["config"]), **changed)

@@ -1,0 +1,156 @@
+"""Everything one run depends on, in one frozen record; what is written down is all that is needed to run it again."""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trials.augment import AUGMENTS
+from trials.data import BORDERS
+from trials.losses import LOSSES
+from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
+from trials.optimizers import OPTIMIZERS, SCHEDULES
+from trials.sources import DATASETS
+
+WHERE = "trials/config.py"
+
+
+def _one_of(default: str, allowed) -> Any:
+    return field(default=default, metadata={"allowed": tuple(allowed)})
+
+
+def _number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:
+    """A number from `low` (or `above` it) to `high`."""
+    return field(default=default, metadata={"low": low, "high": high, "above": above})
+
+
+@dataclass(frozen=True)
+class TrialConfig:
+    """One training run. Build it with `TrialConfig.from_dict`, which checks names, types and ranges."""
+
+    model: str = _one_of("unet", MODELS)
+    upsample: str = _one_of("deconv", UPSAMPLERS)
+    attention: str = _one_of("none", ATTENTIONS)  # on the encoder's outputs
+    width: int = _number(64, 1)  # channels of the first stage, the report's n
+    head: str = _one_of("sigmoid", HEADS)
+
+    loss: str = _one_of("bce", LOSSES)
+    focal_gamma: float = _number(2.0, 0)  # read by loss=focal
+    hard_fraction: float = _number(0.25, 0, 1, above=True)  # read by loss=hard_bce
+
+    optimizer: str = _one_of("adam", OPTIMIZERS)
+    lr: float = _number(1e-3, 0, above=True)  # the highest of the schedule
+    weight_decay: float = _number(0.0, 0)
+    momentum: float = _number(0.9, 0, 1)  # read by optimizer=sgd
+    schedule: str = _one_of("cosine", SCHEDULES)
+    batch_size: int = _number(32, 1)
+    epochs: int = _number(200, 1)
+
+    amp: bool = False
+    amp_dtype: str = _one_of("float16", ("float16", "bfloat16"))
+    loss_scale_init: float = _number(65536.0, 0, above=True)
+    loss_scale_growth_interval: int = _number(2000, 1)  # good steps until the scale doubles
+
+    data: str = _one_of("drawn", DATASETS)
+    data_root: str = ""  # empty: where torchvision would download to
+    image_size: int = _number(256, 16)  # height and width, px
+    border: str = _one_of("pet", BORDERS)  # what the trimaps' border (3) counts as
+    train_limit: int = _number(0, 0)  # images used; 0 = all
+    val_limit: int = _number(0, 0)
+
+    augment: str = _one_of("report", AUGMENTS)
+    flip_p: float = _number(0.5, 0, 1)  # this and the following are read by augment=report
+    rotate90_p: float = _number(0.5, 0, 1)
+    crop_scale_min: float = _number(0.8, 0, 1, above=True)
+    affine_p: float = _number(0.5, 0, 1)
+    blur_p: float = _number(0.5, 0, 1)
+    elastic_p: float = _number(0.5, 0, 1)
+    elastic_alpha: float = _number(1.0, 0)  # px; the library's defaults, which move hardly a pixel
+    elastic_sigma: float = _number(50.0, 0, above=True)  # px
+
+    seed: int = _number(0, 0, 2**31 - 1)
+    device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one
+    num_workers: int = _number(0, 0)  # processes that load images
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
+        """The configuration with these fields, the others at their defaults.
+
+        Raises ValueError, naming the field, what came and what is allowed.
+        """
+        for name in values:
+            _field(name)
+        config = cls(**{name: checked(name, value) for name, value in values.items()})
+        check_size(config.model, config.image_size)
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, as JSON can hold it."""
+        return dataclasses.asdict(self)
+
+
+FIELDS = {f.name: f for f in dataclasses.fields(TrialConfig)}
+
+
+def checked(name: str, value: Any) -> Any:
+    """The value of one field, if it may have it; a whole number where a real one is wanted becomes real."""
+    wanted = _field(name).type
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not wanted:
+        raise ValueError(f"{name}={value!r} is {type(value).__name__}; {allowed(name)} ({WHERE})")
+    metadata = _field(name).metadata
+    in_list = value in metadata.get("allowed", (value,))
+    if not in_list or ("low" in metadata and not _in_range(value, **metadata)):
+        raise ValueError(f"{name}={value!r}; {allowed(name)} ({WHERE})")
+    return value
+
+
+def parse(name: str, text: str) -> Any:
+    """The value of one field from the text after `--set name=`."""
+    wanted = _field(name).type
+    try:
+        value = {"true": True, "false": False}[text.lower()] if wanted is bool else wanted(text)
+    except (KeyError, ValueError):
+        raise ValueError(f"{name}={text!r}; {allowed(name)} ({WHERE})") from None
+    return checked(name, value)
+
+
+def parse_settings(settings: list[str]) -> dict[str, Any]:
+    """The fields that the texts of `--set key=value` name; raises ValueError for one that is not of that form."""
+    parsed = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise ValueError(f"--set {setting!r}; it takes key=value, --set lr=0.001 for one")
+        parsed[name] = parse(name, text)
+    return parsed
+
+
+def allowed(name: str) -> str:
+    """In words, what the field may be."""
+    wanted, metadata = _field(name).type, _field(name).metadata
+    if "allowed" in metadata:
+        return "allowed: " + ", ".join(metadata["allowed"])
+    if wanted is bool:
+        return "allowed: true, false"
+    if wanted is str:
+        return "allowed: a text"
+    kind = "a whole number" if wanted is int else "a number"
+    low = f"above {metadata['low']:g}" if metadata["above"] else f"from {metadata['low']:g}"
+    high = "" if math.isinf(metadata["high"]) else f" to {metadata['high']:g}"
+    return f"allowed: {kind} {low}{high}"
+
+
+def _field(name: str) -> dataclasses.Field:
+    if name in FIELDS:
+        return FIELDS[name]
+    close = difflib.get_close_matches(name, FIELDS, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ValueError(f"unknown field {name!r}; {hint}known: {', '.join(FIELDS)} ({WHERE})")
+
+
+def _in_range(value: float, low: float, high: float, above: bool) -> bool:
+    return math.isfinite(value) and (value > low if above else value >= low) and value <= high

@@ -1,0 +1,253 @@
+"""Pictures ready for training: decoded and resized once into a cache on disk that all trials share, and loaders.
+
+The cache is memory-mapped, so trials on one machine share its pages. It lies in $SEGSTUDY_CACHE, or in
+~/.cache/segstudy/prepared, and may be deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from trials.augment import AUGMENTS, Augment
+from trials.sources import BORDER, DATASETS, PET, Pair, Source
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+FORMAT = 1  # raise it when what lies in a cache changes
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+BORDERS = ("pet", "background", "ignore")
+IGNORED = 255  # in masks written down
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set decoded and resized: uint8 RGB images N,S,S,3 and trimaps N,S,S, memory-mapped."""
+
+    images_NHWC: np.ndarray
+    trimaps_NHW: np.ndarray
+    names: tuple[str, ...]
+    splits: np.ndarray  # N texts: train, val, test
+    hard_cases: tuple[tuple[str, ...], ...]
+    source_size_px: tuple[int, int]  # median height and width on disk
+
+
+@dataclass(frozen=True)
+class Batch:
+    """float32: images B,3,H,W normalised by ImageNet's statistics; targets and valid B,1,H,W of 0 and 1."""
+
+    images: Tensor
+    targets: Tensor
+    valid: Tensor
+
+
+def cache_folder() -> Path:
+    """Where prepared data sets lie."""
+    return Path(os.environ.get("SEGSTUDY_CACHE") or Path.home() / ".cache/segstudy/prepared").absolute()
+
+
+def prepare(config: "TrialConfig") -> Prepared:
+    """The configuration's data set at its image size, from the cache, which is built where it is not there yet.
+
+    Safe when several processes call it at once: one builds, the others wait. Raises what the source raises for
+    missing files, and ValueError naming every pair that cannot be read.
+    """
+    source = DATASETS[config.data](config.data_root)
+    key = hashlib.sha256(f"{FORMAT} {config.image_size} {source.identity}".encode()).hexdigest()[:16]
+    folder = cache_folder() / f"{config.data}-{config.image_size}px-{key}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{folder}.lock"):
+            if not folder.is_dir():
+                _build(folder, source, config.image_size)
+    return _open(folder)
+
+
+def describe(config: "TrialConfig") -> dict[str, Any]:
+    """What the configuration trains on, as JSON can hold it: sizes in px, and the number of images of each split.
+
+    Raises what `prepare` raises, and ValueError for an empty split or a batch or limit beyond the data.
+    """
+    prepared = prepare(config)
+    train = split_indices(prepared, "train", config.train_limit)
+    check_batch_size(config.batch_size, len(train))
+    return {
+        "name": config.data,
+        "source_size_px": list(prepared.source_size_px),
+        "image_size_px": config.image_size,
+        "num_train": len(train),
+        "num_val": len(split_indices(prepared, "val", config.val_limit)),
+        "num_test": int((prepared.splits == "test").sum()),
+        "border": config.border,
+    }
+
+
+def check_batch_size(batch_size: int, num_images: int) -> None:
+    """Raises ValueError where a batch is larger than the training split."""
+    if batch_size > num_images:
+        raise ValueError(f"batch_size={batch_size}, but there are {num_images} training images")
+
+
+def split_indices(prepared: Prepared, split: str, limit: int = 0) -> np.ndarray:
+    """Positions of a split, int64, ascending; with `limit`, that many of them, always the same ones.
+
+    Raises ValueError where the split is empty or has fewer than `limit`.
+    """
+    indices = np.flatnonzero(prepared.splits == split)
+    if len(indices) == 0:
+        raise ValueError(f"the {split} split is empty: {len(prepared.names)} pairs in all (trials/sources.py splits)")
+    if limit > len(indices):
+        raise ValueError(f"{split}_limit={limit}, but the {split} split has {len(indices)} images")
+    if limit:
+        indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
+    return indices
+
+
+def to_batch(images_u8: Tensor, trimaps_u8: Tensor, border: str, device: torch.device) -> Batch:
+    """uint8 B,H,W,3 and B,H,W -> a Batch on the device."""
+    images_u8 = images_u8.to(device, non_blocking=True)
+    trimaps = trimaps_u8.to(device, non_blocking=True).unsqueeze(1)
+    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    images = (images_u8.permute(0, 3, 1, 2).float().contiguous() / 255 - mean) / std
+    pet = (trimaps == PET) | (trimaps == BORDER) if border == "pet" else trimaps == PET
+    valid = trimaps != BORDER if border == "ignore" else torch.ones_like(trimaps)
+    return Batch(images, pet.float(), valid.float())
+
+
+def written_masks(trimaps_NHW: np.ndarray, border: str) -> np.ndarray:
+    """Trimaps as uint8 masks for pictures: 0 background, 1 pet, 255 ignored."""
+    border_value = {"pet": 1, "background": 0, "ignore": IGNORED}[border]
+    return np.where(trimaps_NHW == PET, 1, np.where(trimaps_NHW == BORDER, border_value, 0)).astype(np.uint8)
+
+
+def evaluation_batches(prepared: Prepared, indices: np.ndarray, config: "TrialConfig", device: torch.device):
+    """The pictures at these positions, in order, unaugmented, as Batches."""
+    for start in range(0, len(indices), config.batch_size):
+        chosen = indices[start : start + config.batch_size]
+        images, trimaps = (torch.from_numpy(array[chosen]) for array in (prepared.images_NHWC, prepared.trimaps_NHW))
+        yield to_batch(images, trimaps, config.border, device)
+
+
+class TrainLoader:
+    """The training split, shuffled and augmented; the same whatever the number of workers, other in each epoch."""
+
+    def __init__(self, prepared: Prepared, config: "TrialConfig", device: torch.device):
+        self.indices = split_indices(prepared, "train", config.train_limit)
+        check_batch_size(config.batch_size, len(self.indices))
+        self._config, self._device = config, device
+        self._order = _EpochOrder(self.indices, config.batch_size, config.seed)
+        self._loader = DataLoader(
+            _AugmentedPairs(prepared, AUGMENTS[config.augment](config), config.seed),
+            batch_sampler=self._order,
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # else each epoch would take a number from the global one
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch; the last one may be smaller."""
+        return len(self._order)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """One epoch's batches on the device."""
+        self._order.epoch = epoch
+        for images, trimaps in self._loader:
+            yield to_batch(images, trimaps, self._config.border, self._device)
+
+
+class _EpochOrder(Sampler):
+    """Batches of (epoch, position), shuffled from (seed, epoch)."""
+
+    def __init__(self, indices: np.ndarray, batch_size: int, seed: int):
+        self.epoch, self._indices, self._batch_size, self._seed = 0, indices, batch_size, seed
+
+    def __len__(self) -> int:
+        return -(-len(self._indices) // self._batch_size)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._indices)
+        for start in range(0, len(order), self._batch_size):
+            yield [(self.epoch, int(index)) for index in order[start : start + self._batch_size]]
+
+
+class _AugmentedPairs(Dataset):
+    def __init__(self, prepared: Prepared, augment: Augment, seed: int):
+        self._prepared, self._augment, self._seed = prepared, augment, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        epoch, index = key
+        sample_seed = int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0])
+        image, trimap = np.array(self._prepared.images_NHWC[index]), np.array(self._prepared.trimaps_NHW[index])
+        return self._augment(image, trimap, sample_seed)
+
+
+def _build(folder: Path, source: Source, size_px: int) -> None:
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        num = len(source.names)
+        images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (num, size_px, size_px, 3))
+        trimaps = np.lib.format.open_memmap(partial / "trimaps.npy", "w+", np.uint8, (num, size_px, size_px))
+        hard_cases, sizes, problems = [], [], []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for index, pair in enumerate(pool.map(lambda i: _read_or_problem(source, i), range(num))):
+                if isinstance(pair, str):
+                    problems.append(pair)
+                    continue
+                images[index], trimaps[index] = resize(pair.image_HWC, size_px), resize_mask(pair.trimap_HW, size_px)
+                hard_cases.append(pair.hard_cases)
+                sizes.append(pair.trimap_HW.shape)
+        if problems:
+            raise ValueError(f"{len(problems)} of {num} pairs cannot be used:\n  " + "\n  ".join(problems[:20]))
+        source_size = [int(side) for side in np.median(sizes, axis=0)]
+        index = dict(names=source.names, splits=source.splits, hard_cases=hard_cases, source_size_px=source_size)
+        (partial / "index.json").write_text(json.dumps(index))
+        images.flush()
+        trimaps.flush()
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _read_or_problem(source: Source, index: int) -> Pair | str:
+    try:
+        return source.read(index)
+    except ValueError as error:
+        return str(error)
+
+
+def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:
+    """A picture at size_px x size_px: averaged where it shrinks, bilinear where it grows."""
+    shrinks = min(image_HWC.shape[:2]) > size_px
+    return cv2.resize(image_HWC, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def resize_mask(mask_HW: np.ndarray, size_px: int) -> np.ndarray:
+    """A mask at size_px x size_px, nearest neighbour."""
+    return cv2.resize(mask_HW, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
+
+
+def _open(folder: Path) -> Prepared:
+    index = json.loads((folder / "index.json").read_text())
+    return Prepared(
+        images_NHWC=np.load(folder / "images.npy", mmap_mode="r"),
+        trimaps_NHW=np.load(folder / "trimaps.npy", mmap_mode="r"),
+        names=tuple(index["names"]),
+        splits=np.array(index["splits"]),
+        hard_cases=tuple(tuple(cases) for cases in index["hard_cases"]),
+        source_size_px=(index["source_size_px"][0], index["source_size_px"][1]),
+    )

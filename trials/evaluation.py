@@ -1,0 +1,83 @@
+"""A network on a split of the data, without autocast and without augmentation; and its masks, written down."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from torch import nn
+
+from trials.data import Prepared, evaluation_batches
+from trials.losses import LOSSES, bce_loss, score
+from trials.metrics import overlap_per_image, soft_batch_dice
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """loss, bce: mean over images; dice_soft: mean over batches; dice, iou: each image's, float64 N.
+
+    masks_packed: uint8 N,ceil(H*W/8), np.packbits of each predicted mask.
+    """
+
+    loss: float
+    bce: float
+    dice_soft: float
+    dice: np.ndarray
+    iou: np.ndarray
+    masks_packed: np.ndarray
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, prepared: Prepared, indices: np.ndarray, config: "TrialConfig", device: torch.device
+) -> Evaluation | None:
+    """The scores on the pictures at these positions; None where the network's output is not finite."""
+    model.eval()
+    losses, bces, soft, dice, iou, masks, sizes = [], [], [], [], [], [], []
+    for batch in evaluation_batches(prepared, indices, config, device):
+        outputs = model(batch.images)
+        if not torch.isfinite(outputs).all():  # binary cross entropy refuses NaN
+            return None
+        scored = score(outputs, batch.targets, batch.valid, config.head)
+        predicted = scored.probabilities > 0.5
+        overlap = overlap_per_image(predicted, batch.targets, batch.valid)
+        losses.append(LOSSES[config.loss](scored, config).item())
+        bces.append(bce_loss(scored, config).item())
+        soft.append(soft_batch_dice(scored.probabilities, batch.targets, batch.valid).item())
+        dice.append(overlap.dice.cpu().numpy())
+        iou.append(overlap.iou.cpu().numpy())
+        masks.append(np.packbits(predicted.flatten(1).cpu().numpy(), axis=1))
+        sizes.append(len(predicted))
+    return Evaluation(
+        loss=float(np.average(losses, weights=sizes)),
+        bce=float(np.average(bces, weights=sizes)),
+        dice_soft=float(np.mean(soft)),
+        dice=np.concatenate(dice),
+        iou=np.concatenate(iou),
+        masks_packed=np.concatenate(masks),
+    )
+
+
+def write_best_validation(folder: Path, evaluation: Evaluation, names: Sequence[str], epoch: int, size_px: int) -> None:
+    """best_validation.safetensors (packed masks) and best_validation.csv (name, dice, iou), whole or not at all."""
+    masks, scores = folder / "best_validation.safetensors", folder / "best_validation.csv"
+    metadata = {"epoch": str(epoch), "height_px": str(size_px), "width_px": str(size_px)}
+    save_file({"masks_packed": evaluation.masks_packed}, f"{masks}.part", metadata)
+    Path(f"{masks}.part").replace(masks)
+    write_scores(Path(f"{scores}.part"), zip(names, evaluation.dice, evaluation.iou, strict=True))
+    Path(f"{scores}.part").replace(scores)
+
+
+def write_scores(path: Path, rows) -> None:
+    """A CSV table of (name, dice, iou)."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "dice", "iou"])
+        writer.writerows([name, f"{dice:.6f}", f"{iou:.6f}"] for name, dice, iou in rows)

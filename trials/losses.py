@@ -1,0 +1,81 @@
+"""Losses on float32 outputs, outside autocast. A new one is a function and a line in LOSSES.
+
+Each takes a `Scored` batch and the configuration and gives one number. Pixels with `valid` 0 (the border, where it
+is ignored) take no part.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+DICE_LOSS_SMOOTH = 1.0  # keeps the gradient of an empty batch finite
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A batch's outputs beside its targets; every field is float32 B,1,H,W."""
+
+    probabilities: Tensor
+    bce: Tensor  # binary cross entropy of each pixel
+    targets: Tensor  # 1 = pet
+    valid: Tensor  # 0 = pixel not counted
+
+
+def score(outputs: Tensor, targets: Tensor, valid: Tensor, head: str) -> Scored:
+    """Outputs of the head (probabilities or logits, B,1,H,W, any float dtype) beside their targets.
+
+    The outputs must be finite: binary cross entropy refuses NaN (trials/numerics looks before).
+    """
+    outputs = outputs.float()
+    if head == "sigmoid":
+        bce = F.binary_cross_entropy(outputs, targets, reduction="none")
+        return Scored(outputs, bce, targets, valid)
+    bce = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
+    return Scored(torch.sigmoid(outputs), bce, targets, valid)
+
+
+def bce_loss(scored: Scored, config: "TrialConfig") -> Tensor:
+    """Mean binary cross entropy (the report's loss)."""
+    return (scored.bce * scored.valid).sum() / scored.valid.sum().clamp(min=1)
+
+
+def dice_loss(scored: Scored, config: "TrialConfig") -> Tensor:
+    """1 - soft Dice over all pixels of the batch (Milletari et al. 2016, arXiv 1606.04797)."""
+    overlap = (scored.probabilities * scored.targets * scored.valid).sum()
+    total = ((scored.probabilities + scored.targets) * scored.valid).sum()
+    return 1 - (2 * overlap + DICE_LOSS_SMOOTH) / (total + DICE_LOSS_SMOOTH)
+
+
+def bce_dice_loss(scored: Scored, config: "TrialConfig") -> Tensor:
+    """The sum of both."""
+    return bce_loss(scored, config) + dice_loss(scored, config)
+
+
+def focal_loss(scored: Scored, config: "TrialConfig") -> Tensor:
+    """BCE weighted by (1 - probability of the truth) ** focal_gamma (Lin et al. 2017, arXiv 1708.02002)."""
+    right = torch.where(scored.targets > 0.5, scored.probabilities, 1 - scored.probabilities)
+    wrong = (1 - right).clamp(min=1e-6)  # at 0 the slope of a root is infinite, and times a BCE of 0 it is NaN
+    weight = wrong**config.focal_gamma * scored.valid
+    return (weight * scored.bce).sum() / scored.valid.sum().clamp(min=1)
+
+
+def hard_bce_loss(scored: Scored, config: "TrialConfig") -> Tensor:
+    """Mean BCE of the hardest `hard_fraction` of the batch's pixels (online hard example mining, arXiv 1604.03540)."""
+    bce = (scored.bce * scored.valid).flatten()
+    num_hard = max(1, round(config.hard_fraction * bce.numel()))
+    return bce.topk(num_hard).values.mean()
+
+
+LOSSES = {
+    "bce": bce_loss,
+    "dice": dice_loss,
+    "bce_dice": bce_dice_loss,
+    "focal": focal_loss,
+    "hard_bce": hard_bce_loss,
+}

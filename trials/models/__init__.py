@@ -1,0 +1,39 @@
+"""The networks. A new one is a class with `size_multiple` and a line in MODELS."""
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from trials.models.attention import ATTENTIONS
+from trials.models.resnet34_unet import ResNet34UNet
+from trials.models.unet import UNet
+from trials.models.upsample import UPSAMPLERS
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+__all__ = ["ATTENTIONS", "HEADS", "MODELS", "UPSAMPLERS", "build_model", "check_size"]
+
+MODELS = {"unet": UNet, "resnet34_unet": ResNet34UNet}
+HEADS = {"sigmoid": nn.Sigmoid, "logits": nn.Identity}
+
+
+def build_model(config: "TrialConfig") -> nn.Module:
+    """The network that the configuration describes, with weights from torch's global generator."""
+    return MODELS[config.model](
+        width=config.width,
+        upsampler=UPSAMPLERS[config.upsample],
+        attention=ATTENTIONS[config.attention],
+        activation=HEADS[config.head](),
+    )
+
+
+def check_size(model: str, size_px: int) -> None:
+    """Raises ValueError, naming the nearest sizes that the network takes, where `size_px` is not one."""
+    multiple = MODELS[model].size_multiple
+    if size_px % multiple:
+        below, above = size_px // multiple * multiple, (size_px // multiple + 1) * multiple
+        nearest = f"{below} or {above}" if below else f"{above}"
+        raise ValueError(
+            f"image_size={size_px}: {model} takes multiples of {multiple}; the nearest: {nearest} (trials/models)"
+        )

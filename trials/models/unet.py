@@ -1,0 +1,33 @@
+"""The report's UNet: 19,544,833 parameters with deconv and 18,149,313 with bilinear at width 64."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trials.models.blocks import AttentionFactory, Block, Decoder, Middle, SegmentationHead, UpsamplerFactory
+
+
+class UNet(nn.Module):
+    """Images B,3,H,W (normalised) -> B,1,H,W: probabilities or logits, as the activation says.
+
+    H and W must be divisible by `size_multiple`.
+    """
+
+    size_multiple = 16
+
+    def __init__(self, width: int, upsampler: UpsamplerFactory, attention: AttentionFactory, activation: nn.Module):
+        super().__init__()
+        channels = (width, width, 2 * width, 4 * width, 8 * width)
+        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU())
+        self.encoder = nn.ModuleList(Block(c_in, c_out) for c_in, c_out in zip(channels, channels[1:], strict=False))
+        self.attention = nn.ModuleList(attention(c_out) for c_out in channels[1:])
+        self.middle = Middle(8 * width)
+        self.decoder = Decoder(width, upsampler)
+        self.head = SegmentationHead(width, activation)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        features_BCHW = self.stem(images_BCHW)
+        skips = []
+        for block, attention in zip(self.encoder, self.attention, strict=True):
+            skips.append(attention(block(features_BCHW)))
+            features_BCHW = F.max_pool2d(skips[-1], 2)
+        return self.head(self.decoder(self.middle(features_BCHW), skips))

@@ -1,0 +1,59 @@
+"""Optimisers and learning-rate schedules, stepped once a batch. A new one is a function and a line below."""
+
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+
+def adam(parameters: Iterable[nn.Parameter], config: "TrialConfig") -> Optimizer:
+    """Adam, weight decay as an L2 term in the gradient (the report's optimiser)."""
+    return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def adamw(parameters: Iterable[nn.Parameter], config: "TrialConfig") -> Optimizer:
+    """Adam with decoupled weight decay."""
+    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def sgd(parameters: Iterable[nn.Parameter], config: "TrialConfig") -> Optimizer:
+    """Stochastic gradient descent with momentum."""
+    return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def cosine(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+    """One half cosine from lr to 0 over the whole run."""
+    return CosineAnnealingLR(optimizer, T_max=num_steps)
+
+
+def cosine_per_batch(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+    """T_max = epochs although it is stepped per batch: the rate swings up again and again (one reading of the report)."""
+    return CosineAnnealingLR(optimizer, T_max=config.epochs)
+
+
+def one_cycle(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+    """Up to lr over the first 30 % of the run, then down to almost 0 (Smith 2018, arXiv 1803.09820)."""
+    return OneCycleLR(optimizer, max_lr=config.lr, total_steps=num_steps + 1)  # the last step() still has a value
+
+
+def constant(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+    """lr, always."""
+    return ConstantLR(optimizer, factor=1.0)
+
+
+OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
+SCHEDULES = {"cosine": cosine, "cosine_per_batch": cosine_per_batch, "one_cycle": one_cycle, "constant": constant}
+
+
+def advance(scheduler: LRScheduler) -> None:
+    """One step of the schedule, also where GradScaler skipped the optimiser's first, which torch would warn of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step", category=UserWarning)
+        scheduler.step()

@@ -1,0 +1,91 @@
+"""How a run ended, as data: outcome.json in its folder. None there means that it was interrupted, or still runs."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+OUTCOMES = ("completed", "pruned", "diverged", "frozen", "out_of_memory", "failed", "interrupted")
+OUT_OF_MEMORY_MARKS = ("OutOfMemoryError", "out of memory", "DefaultCPUAllocator: can't allocate memory")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One of OUTCOMES, where it came to its end, and the best it had."""
+
+    outcome: str
+    epoch: int = 0  # the last one reported
+    step: int | None = None  # of the divergence, over the whole run
+    where: str | None = None  # what was not finite: outputs, loss, weights or buffers
+    error_type: str | None = None
+    error_text: str | None = None
+    best_epoch: int = 0
+    best_val_dice: float | None = None
+    duration_s: float | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    def to_json(self) -> str:
+        """Strict JSON."""
+        return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
+
+
+def outcome_of(last: Mapping[str, Any], epochs: int, duration_s: float | None = None) -> Outcome:
+    """The outcome that a run's last metrics tell: diverged, completed, or pruned before its last epoch."""
+    epoch = int(last.get("epoch", 0))
+    diverged = bool(last.get("diverged"))
+    best = last.get("best_val_dice")
+    return Outcome(
+        outcome="diverged" if diverged else "completed" if epoch >= epochs else "pruned",
+        epoch=epoch,
+        step=last.get("diverged_step"),
+        where=last.get("diverged_where"),
+        best_epoch=int(last.get("best_epoch", 0)),
+        best_val_dice=best if best is not None and math.isfinite(best) else None,
+        duration_s=duration_s,
+    )
+
+
+def error_outcome(error_type: str, error_text: str, last: Mapping[str, Any], duration_s: float | None) -> Outcome:
+    """The outcome of a run that raised: out_of_memory or failed."""
+    seen = outcome_of(last, epochs=0)
+    text = f"{error_type}: {error_text}"
+    kind = "out_of_memory" if any(mark in text for mark in OUT_OF_MEMORY_MARKS) else "failed"
+    return Outcome(
+        outcome=kind,
+        epoch=seen.epoch,
+        error_type=error_type,
+        error_text=error_text,
+        best_epoch=seen.best_epoch,
+        best_val_dice=seen.best_val_dice,
+        duration_s=duration_s,
+    )
+
+
+def write_json_line(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Appends one epoch's metrics; what is not finite becomes null, so that the line is strict JSON."""
+    with path.open("a") as file:
+        file.write(json.dumps({key: _finite(value) for key, value in metrics.items()}, allow_nan=False) + "\n")
+
+
+def keep_lines_until(path: Path, epoch: int) -> None:
+    """Drops the lines of later epochs, which a resumed run will write again, and a line that was cut short."""
+    if path.is_file():
+        kept = [line for line in _whole_lines(path.read_text().splitlines()) if json.loads(line)["epoch"] <= epoch]
+        path.with_suffix(".part").write_text("".join(line + "\n" for line in kept))
+        path.with_suffix(".part").replace(path)
+
+
+def _whole_lines(lines: Iterable[str]) -> Iterable[str]:
+    for line in lines:
+        try:
+            json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        yield line
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
