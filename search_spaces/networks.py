@@ -7,9 +7,8 @@ SPACE = Space(
     question="Which network segments better, and does attention in the encoder help it?",
     axes={
         "model": Choice(("unet", "resnet34_unet")),
-        "width": Choice((8, 16)),
         "attention": Choice(("none", "channel", "spatial")),
         "lr": LogUniform(1e-4, 1e-2),
     },
-    baseline={"model": "unet", "width": 8, "attention": "none", "lr": 1e-3},
+    baseline={"model": "unet", "attention": "none", "lr": 1e-3},
 )

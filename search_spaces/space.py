@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 Value = bool | int | float | str
 
@@ -131,6 +131,29 @@ class Space:
         other, value = self.conditions[name]
         return chosen.get(other) == value
 
+    def fixing(self, settings: Mapping[str, Value]) -> "Space":
+        """The space with these fields no longer varied; axes that waited for another value of them are gone.
+
+        Raises ValueError where no axis is left.
+        """
+        axes, conditions = dict(self.axes), dict(self.conditions)
+        for name, value in settings.items():
+            axes.pop(name, None)
+            conditions.pop(name, None)
+            for dependent, (other, wanted) in list(conditions.items()):
+                if other == name:
+                    del conditions[dependent]
+                    if wanted != value:
+                        axes.pop(dependent, None)
+        if not axes:
+            raise ValueError(f"--set fixes every axis of space {self.name!r}: {', '.join(self.axes)}; leave one to vary")
+        baseline = {name: value for name, value in self.baseline.items() if name in axes}
+        for name in set(axes) - set(baseline) - set(conditions):
+            baseline[name] = _any_value(axes[name])  # an axis whose condition now always holds
+        return replace(
+            self, axes=axes, fixed={**self.fixed, **settings}, baseline=baseline, conditions=conditions
+        )
+
     def to_dict(self) -> dict:
         """The space in full, as JSON can hold it."""
         return {
@@ -158,6 +181,10 @@ def space_from_dict(data: Mapping) -> Space:
         baseline=data["baseline"],
         conditions={name: tuple(condition) for name, condition in data["conditions"].items()},  # type: ignore[misc]
     )
+
+
+def _any_value(axis: Axis) -> Value:
+    return axis.values[0] if isinstance(axis, Choice) else axis.low
 
 
 def _is_number(value: object) -> bool:

@@ -9,7 +9,7 @@ import torch
 
 from trials.config import TrialConfig
 
-LAST, BEST = "last.pt", "best.pt"
+FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
 ARCHITECTURE = ("model", "width", "upsample", "attention", "head")
 MAY_CHANGE = ("data_root", "device", "num_workers")  # and the run is still the same
 
@@ -39,11 +39,11 @@ def find_best(place: Path) -> Path:
     """The best weights' file for a checkpoint file, a run's folder or a folder of checkpoints."""
     if place.is_file():
         return place
-    candidates = [place / BEST, place / "checkpoints" / BEST, *sorted(place.glob(f"checkpoint_*/{BEST}"), reverse=True)]
+    candidates = [place / BEST, place / FOLDER / BEST, *sorted(place.glob(f"checkpoint_*/{BEST}"), reverse=True)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise FileNotFoundError(f"no checkpoint in {place.absolute()}; a run's folder holds checkpoints/{BEST}")
+    raise FileNotFoundError(f"no checkpoint in {place.absolute()}; a run's folder holds {FOLDER}/{BEST}")
 
 
 def check_same_run(saved: dict[str, Any], config: TrialConfig, path: Path) -> None:

@@ -59,6 +59,7 @@ class TrialConfig:
     border: str = _one_of("pet", BORDERS)  # what the trimaps' border (3) counts as
     train_limit: int = _number(0, 0)  # images used; 0 = all
     val_limit: int = _number(0, 0)
+    images_per_epoch: int = _number(0, 0)  # 0 = each training image once; else epochs cut the passes anew
 
     augment: str = _one_of("report", AUGMENTS)
     flip_p: float = _number(0.5, 0, 1)  # this and the following are read by augment=report

@@ -149,7 +149,7 @@ class TrainLoader:
         self.indices = split_indices(prepared, "train", config.train_limit)
         check_batch_size(config.batch_size, len(self.indices))
         self._config, self._device = config, device
-        self._order = _EpochOrder(self.indices, config.batch_size, config.seed)
+        self._order = _EpochOrder(self.indices, config.images_per_epoch, config.batch_size, config.seed)
         self._loader = DataLoader(
             _AugmentedPairs(prepared, AUGMENTS[config.augment](config), config.seed),
             batch_sampler=self._order,
@@ -171,18 +171,25 @@ class TrainLoader:
 
 
 class _EpochOrder(Sampler):
-    """Batches of (epoch, position), shuffled from (seed, epoch)."""
+    """Batches of (pass, position): an endless row of shuffled passes over the split, cut into epochs."""
 
-    def __init__(self, indices: np.ndarray, batch_size: int, seed: int):
-        self.epoch, self._indices, self._batch_size, self._seed = 0, indices, batch_size, seed
+    def __init__(self, indices: np.ndarray, images_per_epoch: int, batch_size: int, seed: int):
+        self.epoch, self._indices, self._seed = 1, indices, seed
+        self._num_images, self._batch_size = images_per_epoch or len(indices), batch_size
 
     def __len__(self) -> int:
-        return -(-len(self._indices) // self._batch_size)
+        return -(-self._num_images // self._batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        order = np.random.default_rng((self._seed, self.epoch)).permutation(self._indices)
-        for start in range(0, len(order), self._batch_size):
-            yield [(self.epoch, int(index)) for index in order[start : start + self._batch_size]]
+        start, num = (self.epoch - 1) * self._num_images, len(self._indices)
+        keys = [key for number in range(start // num, -(-(start + self._num_images) // num)) for key in self._pass(number)]
+        keys = keys[start % num :][: self._num_images]
+        for first in range(0, len(keys), self._batch_size):
+            yield keys[first : first + self._batch_size]
+
+    def _pass(self, number: int) -> list[tuple[int, int]]:
+        order = np.random.default_rng((self._seed, number)).permutation(self._indices)
+        return [(number, int(index)) for index in order]
 
 
 class _AugmentedPairs(Dataset):
@@ -190,8 +197,8 @@ class _AugmentedPairs(Dataset):
         self._prepared, self._augment, self._seed = prepared, augment, seed
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        epoch, index = key
-        sample_seed = int(np.random.SeedSequence((self._seed, epoch, index)).generate_state(1)[0])
+        number, index = key
+        sample_seed = int(np.random.SeedSequence((self._seed, number, index)).generate_state(1)[0])
         image, trimap = np.array(self._prepared.images_NHWC[index]), np.array(self._prepared.trimaps_NHW[index])
         return self._augment(image, trimap, sample_seed)
 

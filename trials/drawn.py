@@ -127,12 +127,10 @@ def draw(index: int, *, seed: int = 0, size_px: int = 128) -> Drawing:
     canvas_px = SUPERSAMPLING * size_px
 
     parts = _placed(rng, _animal(rng, is_thin), canvas_px)
-    canvas_HWC = _background(rng, canvas_px, decor_23)
-    _cast_shadow(canvas_HWC, parts)
+    canvas_HWC = _background(rng, decor_23, _shadow(parts, canvas_px))
     kinds_HW = _paint(rng, canvas_HWC, parts, coat_23)
 
     image_HWC = cv2.resize(canvas_HWC, (size_px, size_px), interpolation=cv2.INTER_AREA)
-    image_HWC = image_HWC * rng.normal(1, 0.04, 3).astype(np.float32)  # white balance
     image_HWC += rng.uniform(0.005, 0.025) * rng.standard_normal(image_HWC.shape, dtype=np.float32)
     coverage_HW = cv2.resize((kinds_HW > 0).astype(np.float32), (size_px, size_px), interpolation=cv2.INTER_AREA)
     return Drawing(
@@ -153,14 +151,15 @@ def _colours(rng: np.random.Generator, is_same: bool) -> tuple[np.ndarray, np.nd
         decor = PALETTE_K3[rng.permutation(np.argsort(distances)[-3:])[:2]]
         pair, decor = (pair, decor) if rng.random() < 0.5 else (decor, pair)
     jitter = rng.normal(0, 0.015, (2, 2, 3)).astype(np.float32)
-    return pair + jitter[0], decor + jitter[1]
+    white_balance = rng.normal(1, 0.04, 3).astype(np.float32)
+    return (pair + jitter[0]) * white_balance, (decor + jitter[1]) * white_balance
 
 
 # The animal, as tubes
 
 
 def _animal(rng: np.random.Generator, is_thin: bool) -> list[Part]:
-    """The parts of one cat or dog, the farthest first."""
+    """The parts of one cat or dog, the farthest first. A thin one has whiskers and a thin tail, another has neither."""
     is_cat = rng.random() < 0.5
     pose = POSES[rng.choice(sorted(POSES))]
     sock = SECOND if rng.random() < 0.4 else MAIN
@@ -181,18 +180,17 @@ def _animal(rng: np.random.Generator, is_thin: bool) -> list[Part]:
 
 
 def _tail(rng: np.random.Generator, root: tuple, is_cat: bool, is_thin: bool, kind: int) -> Part:
-    """A curl that leaves the body at `root`; a thin one is two or three pixels wide in a picture of 128."""
+    """A curl that leaves the body at `root`; a thin one is about three pixels wide in a picture of 128."""
     x, y, heading = root
     steps = 14
     bend = rng.uniform(0.02, 0.2) * (1 if rng.random() < 0.8 or y > -0.2 else -1)
     headings = heading + bend * np.arange(steps) + rng.uniform(0, 0.25) * np.sin(np.linspace(0, 6, steps))
     length = rng.uniform(0.55, 0.8) if is_cat else rng.uniform(0.35, 0.6)
-    points = np.array((x, y)) + length / steps * np.cumsum(
-        np.column_stack([np.cos(headings), np.sin(headings)]), axis=0
-    )
+    directions = np.column_stack([np.cos(headings), np.sin(headings)])
+    points = np.array((x, y)) + length / steps * np.cumsum(directions, axis=0)
     points[:, 1] = points[:, 1].clip(max=-0.02)
     bushy = np.interp(np.linspace(0, 1, steps), (0, 0.6, 1), (0.05, rng.uniform(0.06, 0.09), 0.04))
-    return Part(np.column_stack([points, np.full(steps, 0.011) if is_thin else bushy]), kind)
+    return Part(np.column_stack([points, np.full(steps, 0.006) if is_thin else bushy]), kind)
 
 
 def _head(rng: np.random.Generator, centre: tuple, is_cat: bool, is_thin: bool) -> list[Part]:
@@ -203,12 +201,12 @@ def _head(rng: np.random.Generator, centre: tuple, is_cat: bool, is_thin: bool) 
     rotation = size * np.array([[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
     if is_cat:
         shapes = _cat_face(rng, turn)
-    elif rng.random() < 0.5:
+    elif is_thin or rng.random() < 0.4:  # a face, because on a profile whiskers look like teeth
         shapes = _dog_face(rng, turn)
     else:
         shapes = _dog_profile(rng)
     if is_thin:
-        shapes += _whiskers(rng, shapes)
+        shapes += _whiskers(rng, turn)
     return [
         Part(np.column_stack([rows[:, :2] @ rotation + centre, rows[:, 2] * size]), kind)
         for rows, kind in ((np.array(rows, dtype=float), kind) for rows, kind in shapes)
@@ -262,20 +260,16 @@ def _dog_profile(rng: np.random.Generator) -> list[tuple]:
     ]
 
 
-def _whiskers(rng: np.random.Generator, face: list[tuple]) -> list[tuple]:
-    """Three curved hairs on each side of a face; on a profile they hang from the muzzle."""
-    nose_x, nose_y, _ = np.mean(next(rows for rows, kind in face if kind == NOSE), axis=0)
-    is_profile = nose_x > 1
+def _whiskers(rng: np.random.Generator, turn: float) -> list[tuple]:
+    """Three curved hairs on each side of the nose: rows of x, y, radius in head sizes, and a kind."""
     along = np.linspace(0, 1, 5)
+    reach = rng.uniform(1.25, 1.6)
     shapes = []
     for side in (-1, 1):
+        droop = rng.uniform(-0.1, 0.3)
         for slope in (-0.3, 0.05, 0.4):
-            reach, droop = rng.uniform(1.2, 1.7), rng.uniform(-0.1, 0.3)
-            x = nose_x + side * (0.25 + reach * along)
-            y = nose_y + 0.12 + slope * reach * along + droop * along**2
-            if is_profile:
-                x = nose_x - 0.3 + 0.12 * side + (slope - 0.1) * along
-                y = nose_y + 0.2 + 0.6 * reach * along
+            x = turn + side * (0.25 + reach * along)
+            y = 0.42 + slope * reach * along + (droop + rng.normal(0, 0.05)) * along**2
             shapes += [(np.column_stack([x, y, np.full(5, 0.015)]), WHISKER)]
     return shapes
 
@@ -304,7 +298,7 @@ def _strokes(part: Part) -> list[tuple]:
     """The part as short thick lines of OpenCV: start, end, width in pixels, direction in degrees below 180."""
     x, y, radius = part.discs_N3.T
     along = np.concatenate([[0], np.cumsum(np.hypot(np.diff(x), np.diff(y)))])
-    num = 2 + int(min(8 * len(x), 1.5 * along[-1] / radius.min()))
+    num = 2 + int(min(7 * len(x), along[-1] / radius.min()))
     at = np.linspace(0, along[-1], num)
     x, y, radius = np.interp(at, along, x), np.interp(at, along, y), np.interp(at, along, radius)
     degrees = np.rad2deg(np.arctan2(np.diff(y), np.diff(x))) % 180
@@ -336,18 +330,17 @@ def _paint(rng: np.random.Generator, canvas_HWC: np.ndarray, parts: list[Part], 
     fur_HW = _fur(rng, maps_HWC)
     second_HW = _markings(rng, canvas_px)
 
-    fur = np.nonzero((kinds_HW > 0) & (kinds_HW <= FAR))
-    kinds = kinds_HW[fur]
-    light = (0.65 + 0.45 * np.sqrt((depth_HW[fur] / (0.06 * canvas_px)).clip(0, 1))) * fur_HW[fur] / 128
-    light *= np.where(kinds == FAR, np.float32(0.78), np.float32(1))
+    fur = np.flatnonzero((kinds_HW > 0) & (kinds_HW <= FAR))
+    kinds, depth, hair, second = (values_HW.ravel()[fur] for values_HW in (kinds_HW, depth_HW, fur_HW, second_HW))
+    light = (0.65 + 0.45 * np.sqrt((depth / (0.06 * canvas_px)).clip(0, 1))) * (hair / np.float32(128))
+    light[kinds == FAR] *= 0.78
     light *= rng.uniform(0.9, 1.1) / light.mean()  # no darker or lighter than the background, over many pictures
-    second = np.where(kinds == SECOND, np.float32(1), second_HW[fur])
-    brightness = canvas_HWC.mean()
-    canvas_HWC[fur] = (coat_23[0] + second[:, None] * (coat_23[1] - coat_23[0])) * light[:, None]
-
-    bare = np.nonzero(kinds_HW > FAR)
+    second[kinds == SECOND] = 1
     colours_K3 = OWN_COLOURS_K3.copy()
-    colours_K3[WHISKER] = (0.95, 0.94, 0.92) if brightness < 0.5 else (0.08, 0.07, 0.07)
+    colours_K3[WHISKER] = (0.95, 0.94, 0.92) if canvas_HWC.mean() < 0.5 else (0.08, 0.07, 0.07)
+    colour_3N = coat_23[0][:, None] + second * (coat_23[1] - coat_23[0])[:, None]
+    canvas_HWC.reshape(-1, 3)[fur] = (colour_3N * light).T
+    bare = kinds_HW > FAR
     canvas_HWC[bare] = colours_K3[kinds_HW[bare]]
     return kinds_HW
 
@@ -360,11 +353,12 @@ def _fur(rng: np.random.Generator, maps_HWC: np.ndarray) -> np.ndarray:
     lengths = rng.uniform(0.03, 0.055) * rng.uniform(0.7, 1.3, num)
     bends = np.deg2rad(rng.normal(0, 14, num) + rng.normal(0, 12))
     kinds, degrees, _ = maps_HWC[starts[:, 1], starts[:, 0]].T
-    angles = np.deg2rad(degrees) + bends
-    ends = starts + canvas_px * lengths[:, None] * np.column_stack([np.cos(angles), np.sin(angles)])
-    hairs = np.stack([starts, np.rint(ends).astype(int)], axis=1).astype(np.int32)[(kinds > 0) & (kinds <= FAR)]
+    on_fur = np.flatnonzero((kinds > 0) & (kinds <= FAR))
+    starts, angles = starts[on_fur], np.deg2rad(degrees[on_fur]) + bends[on_fur]
+    steps = canvas_px * lengths[on_fur, None] * np.column_stack([np.cos(angles), np.sin(angles)])
+    hairs = np.rint(np.stack([starts, starts + steps], axis=1)).astype(np.int32)
     fur_HW = np.full((canvas_px, canvas_px), 128, np.uint8)
-    contrast = rng.uniform(45, 75)
+    contrast = rng.uniform(55, 85)
     tones = (128 + contrast * rng.permutation(np.linspace(-1, 1, num_tones))).tolist()
     for tone, group in zip(tones, np.array_split(hairs, num_tones), strict=True):
         cv2.polylines(fur_HW, list(group), False, tone, max(1, round(0.007 * canvas_px)))
@@ -403,11 +397,11 @@ def _planks(rng: np.random.Generator, canvas_px: int) -> np.ndarray:
 
 def _checks(rng: np.random.Generator, canvas_px: int) -> np.ndarray:
     """A chequered cloth or tiles, at any angle."""
-    angle, pitch = rng.uniform(0, math.pi), rng.uniform(0.08, 0.2)
+    angle, pitch = rng.uniform(0, math.pi), rng.uniform(0.12, 0.25)
     at = np.arange(canvas_px, dtype=np.float32) / (pitch * canvas_px)
     u = np.floor(at * math.cos(angle) + at[:, None] * math.sin(angle))
     v = np.floor(at[:, None] * math.cos(angle) - at * math.sin(angle))
-    return ((u + v) % 2) * rng.uniform(0.5, 1) + 0.2 * _noise(rng, canvas_px, 4, 4)
+    return ((u + v) % 2) * rng.uniform(0.4, 0.8) + 0.2 * _noise(rng, canvas_px, 4, 4)
 
 
 def _blades(rng: np.random.Generator, canvas_px: int) -> np.ndarray:
@@ -444,8 +438,9 @@ def _wall(rng: np.random.Generator, canvas_px: int) -> np.ndarray:
 PATTERNS = (_planks, _checks, _blades, _blotches, _folds, _wall)
 
 
-def _background(rng: np.random.Generator, canvas_px: int, decor_23: np.ndarray) -> np.ndarray:
+def _background(rng: np.random.Generator, decor_23: np.ndarray, shadow_HW: np.ndarray) -> np.ndarray:
     """A room or a garden in two colours, RGB float32 (H, W, 3): two patterns that meet at a horizon, and things."""
+    canvas_px = len(shadow_HW)
     above, below = rng.choice(len(PATTERNS), 2, replace=False)
     share_HW = np.ascontiguousarray(PATTERNS[above](rng, canvas_px))
     horizon = int(canvas_px * rng.choice((0, rng.uniform(0.4, 0.8), 1)))
@@ -460,18 +455,18 @@ def _background(rng: np.random.Generator, canvas_px: int, decor_23: np.ndarray) 
         cv2.fillPoly(light_HW, [rim], 0.6)
         cv2.fillPoly(light_HW, [inner], rng.uniform(0.9, 1.15))
         cv2.fillPoly(share_HW, [rim], rng.uniform(0, 1))
-    canvas_HWC = decor_23[0] + share_HW.clip(0, 1)[..., None] * (decor_23[1] - decor_23[0])
-    canvas_HWC *= light_HW[..., None] / light_HW.mean()
+    light_HW *= shadow_HW / light_HW.mean()
+    share_HW = share_HW.clip(0, 1)
+    canvas_HWC = cv2.merge([light_HW * (c0 + share_HW * (c1 - c0)) for c0, c1 in decor_23.T])
     blur_px = rng.uniform(-0.01, 0.015) * canvas_px
     return cv2.GaussianBlur(canvas_HWC, (0, 0), blur_px) if blur_px > 0.5 else canvas_HWC
 
 
-def _cast_shadow(canvas_HWC: np.ndarray, parts: list[Part]) -> None:
-    """Darken the ground under the animal, in place."""
+def _shadow(parts: list[Part], canvas_px: int) -> np.ndarray:
+    """The light that is left on the ground under the animal, as a factor, float32 (H, W)."""
     rows = np.concatenate([part.discs_N3 for part in parts if part.kind <= FAR])
     (left, _), (right, bottom) = rows[:, :2].min(axis=0), rows[:, :2].max(axis=0)
-    canvas_px = len(canvas_HWC)
-    shadow_HW = np.zeros((canvas_px, canvas_px), np.float32)
+    light_HW = np.ones((canvas_px, canvas_px), np.float32)
     centre, axes = (int((left + right) / 2), int(bottom)), (int((right - left) / 2), int(0.05 * canvas_px))
-    cv2.ellipse(shadow_HW, centre, axes, 0, 0, 360, 0.35, -1)
-    canvas_HWC *= 1 - cv2.blur(shadow_HW, (1 + canvas_px // 12,) * 2)[..., None]
+    cv2.ellipse(light_HW, centre, axes, 0, 0, 360, 0.65, -1)
+    return cv2.blur(light_HW, (1 + canvas_px // 12,) * 2)

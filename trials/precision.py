@@ -22,39 +22,55 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 
+# fmt: off
 HALF = frozenset(
-    """_convolution convolution conv1d conv2d conv3d conv_tbc conv_transpose1d conv_transpose2d conv_transpose3d
-    prelu addmm addmv addr matmul einsum mm mv linalg_vecdot linear addbmm baddbmm bmm chain_matmul linalg_multi_dot
-    lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell scaled_dot_product_attention""".split()
+    [
+        "_convolution", "convolution", "conv1d", "conv2d", "conv3d", "conv_tbc", "conv_transpose1d",
+        "conv_transpose2d", "conv_transpose3d", "prelu", "addmm", "addmv", "addr", "matmul", "einsum", "mm", "mv",
+        "linalg_vecdot", "linear", "addbmm", "baddbmm", "bmm", "chain_matmul", "linalg_multi_dot", "lstm_cell",
+        "gru_cell", "rnn_tanh_cell", "rnn_relu_cell", "scaled_dot_product_attention",
+    ]
 )
 FLOAT32 = frozenset(
-    """acos asin cosh erfinv exp expm1 log log10 log2 log1p reciprocal rsqrt sinh tan pow softplus layer_norm
-    native_layer_norm rms_norm group_norm frobenius_norm nuclear_norm cosine_similarity poisson_nll_loss
-    cosine_embedding_loss nll_loss nll_loss2d hinge_embedding_loss kl_div l1_loss smooth_l1_loss huber_loss mse_loss
-    margin_ranking_loss multilabel_margin_loss soft_margin_loss triplet_margin_loss multi_margin_loss
-    binary_cross_entropy_with_logits dist pdist cdist renorm logsumexp
-    upsample_nearest1d _upsample_nearest_exact1d upsample_nearest2d _upsample_nearest_exact2d upsample_nearest3d
-    _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa upsample_trilinear3d
-    upsample_bicubic2d _upsample_bicubic2d_aa
-    prod softmax log_softmax cumprod cumsum linalg_vector_norm linalg_matrix_norm sum norm""".split()
+    [
+        "acos", "asin", "cosh", "erfinv", "exp", "expm1", "log", "log10", "log2", "log1p", "reciprocal", "rsqrt",
+        "sinh", "tan", "pow", "softplus", "layer_norm", "native_layer_norm", "rms_norm", "group_norm",
+        "frobenius_norm", "nuclear_norm", "cosine_similarity", "poisson_nll_loss", "cosine_embedding_loss",
+        "nll_loss", "nll_loss2d", "hinge_embedding_loss", "kl_div", "l1_loss", "smooth_l1_loss", "huber_loss",
+        "mse_loss", "margin_ranking_loss", "multilabel_margin_loss", "soft_margin_loss", "triplet_margin_loss",
+        "multi_margin_loss", "binary_cross_entropy_with_logits", "dist", "pdist", "cdist", "renorm", "logsumexp",
+        "upsample_nearest1d", "_upsample_nearest_exact1d", "upsample_nearest2d", "_upsample_nearest_exact2d",
+        "upsample_nearest3d", "_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d",
+        "_upsample_bilinear2d_aa", "upsample_trilinear3d", "upsample_bicubic2d", "_upsample_bicubic2d_aa", "prod",
+        "softmax", "log_softmax", "cumprod", "cumsum", "linalg_vector_norm", "linalg_matrix_norm",
+        "linalg_matrix_sqrth", "sum", "norm",
+    ]
 )
 PROMOTE = frozenset(
-    "addcdiv addcmul atan2 bilinear cross dot vdot grid_sampler index_put tensordot scatter_add".split()
+    [
+        "addcdiv", "addcmul", "atan2", "bilinear", "cross", "dot", "vdot", "grid_sampler", "index_put", "tensordot",
+        "scatter_add",
+    ]
 )
-REFUSED = {
-    "binary_cross_entropy": (  # CUDA's own words
-        "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
-        "Many models use a sigmoid layer right before the binary cross entropy layer.\n"
-        "In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits\n"
-        "or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are\n"
-        "safe to autocast."
-    )
-}
+# fmt: on
+REFUSAL = (  # CUDA's own words
+    "torch.nn.functional.binary_cross_entropy and torch.nn.BCELoss are unsafe to autocast.\n"
+    "Many models use a sigmoid layer right before the binary cross entropy layer.\n"
+    "In this case, combine the two layers using torch.nn.functional.binary_cross_entropy_with_logits\n"
+    "or torch.nn.BCEWithLogitsLoss.  binary_cross_entropy_with_logits and BCEWithLogits are\n"
+    "safe to autocast."
+)
 # torch's C++ functions that are not in the lists but made of one that is, and so end in its dtype
 MADE_OF = {
     "__matmul__": "matmul",
     "__rmatmul__": "matmul",
     "linalg_matmul": "matmul",
+    "square": "pow",
+    "sum_to_size": "sum",
+    "trapz": "sum",
+    "trapezoid": "sum",
+    "cumulative_trapezoid": "sum",
+    "pairwise_distance": "norm",
     "linalg_norm": "norm",
     "cross_entropy_loss": "log_softmax",
     "nll_loss_nd": "nll_loss",
@@ -64,9 +80,10 @@ HOOKS = frozenset({"has_torch_function", "has_torch_function_unary", "has_torch_
 
 
 def autocast(device_type: str, dtype: torch.dtype | None) -> AbstractContextManager:
-    """Mixed precision as on CUDA: torch.autocast on a CUDA device, the emulation on a CPU; dtype None = float32, no change.
+    """Mixed precision as on CUDA: torch.autocast on a CUDA device, the emulation on a CPU; None = float32, no change.
 
-    For the forward pass; call backward() after the context. Contexts nest, the innermost counts.
+    dtype: torch.float16 or torch.bfloat16. For the forward pass; call backward() after the context. Contexts nest, the
+    innermost counts; None inside another leaves that one in force.
     Unlike torch.autocast, a weight used twice is cast twice, so its two gradients are added in float32.
     """
     if dtype is None:
@@ -82,69 +99,74 @@ class CudaPolicy(TorchFunctionMode):
     def __init__(self, dtype: torch.dtype):
         super().__init__()
         self.dtype = dtype
+        self._entered: set[Callable] = set()  # torch's Python functions that are being run
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         rule = RULES.get(name)
-        if rule is None and _asks_for_modes(func):
-            with self:  # a Python function of torch: the calls in it meet the policy
-                return _without_asking(func)(*args, **kwargs)
+        if rule is None and func not in self._entered and _asks_for_modes(func):
+            return self._follow(func, args, kwargs)
         with torch._C.DisableTorchFunction():  # an outer context has no say
             if rule is None or kwargs.get("out") is not None:  # CUDA's lists hold no out= variant
                 return func(*args, **kwargs)
-            return rule(func, self.dtype, args, kwargs)
+            return rule(func, self.dtype, *args, **kwargs)
+
+    def _follow(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Runs a Python function of torch so that the calls in it meet the policy."""
+        self._entered.add(func)
+        try:
+            with self:
+                return _without_asking(func)(*args, **kwargs)
+        finally:
+            self._entered.discard(func)
 
 
-def _refuse(func: Callable, dtype: torch.dtype, args: tuple, kwargs: dict) -> None:
-    raise RuntimeError(REFUSED[func.__name__])
+def _refuse(func: Callable, half: torch.dtype, /, *args: Any, **kwargs: Any) -> None:
+    raise RuntimeError(REFUSAL)
 
 
-def _in_float32(func: Callable, dtype: torch.dtype, args: tuple, kwargs: dict) -> Any:
+def _in_float32(func: Callable, half: torch.dtype, /, *args: Any, **kwargs: Any) -> Any:
     """The call on float32 operands; as it is if it names the dtype it wants."""
     if any(isinstance(value, torch.dtype) for value in (*args, *kwargs.values())):
         return func(*args, **kwargs)
     return func(*_cast(args, torch.float32), **_cast(kwargs, torch.float32))
 
 
-def _in_widest(func: Callable, dtype: torch.dtype, args: tuple, kwargs: dict) -> Any:
+def _in_widest(func: Callable, half: torch.dtype, /, *args: Any, **kwargs: Any) -> Any:
     """The call on float32 operands if one of them is float32, on half operands otherwise."""
-    widest = torch.float32 if any(t.dtype == torch.float32 for t in _castable((args, kwargs))) else dtype
+    widest = torch.float32 if any(t.dtype == torch.float32 for t in _castable((args, kwargs))) else half
     return func(*_cast(args, widest), **_cast(kwargs, widest))
 
 
-def _product(func: Callable, dtype: torch.dtype, args: tuple, kwargs: dict) -> Any:
+def _product(func: Callable, half: torch.dtype, /, *args: Any, **kwargs: Any) -> Any:
     """The call on operands rounded to half, in float32, rounded to half.
 
     Autograd records the casts: each gradient too is computed in float32 from half operands and rounded to half.
     """
-    args, kwargs = _cast(args, dtype), _cast(kwargs, dtype)
-    return _cast(func(*_cast(args, torch.float32), **_cast(kwargs, torch.float32)), dtype)
+    wide_args, wide_kwargs = _cast(_cast((args, kwargs), half), torch.float32)
+    return _cast(func(*wide_args, **wide_kwargs), half)
 
 
-def _convolution(func: Callable, dtype: torch.dtype, args: tuple, kwargs: dict) -> Tensor:
-    """As `_product`, with the bias added in half afterwards, as by cuDNN, and the operands kept in half for backward."""
-    return _rounded_convolution(func, dtype, *args, **kwargs)
-
-
-def _rounded_convolution(
-    func: Callable, dtype: torch.dtype, input: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry, **named
+def _convolution(
+    func: Callable, half: torch.dtype, /, input: Tensor, weight: Tensor, bias: Tensor | None = None, *geometry, **named
 ) -> Tensor:
+    """As `_product`, with the bias added in half afterwards (cuDNN does), and operands kept in half for backward."""
     if input.dtype == torch.float64:  # autocast leaves it alone
         return func(input, weight, bias, *geometry, **named)
-    input, weight = input.to(dtype), weight.to(dtype)
+    input, weight = input.to(half), weight.to(half)
     wide_input, wide_weight = input.float(), weight.float()
 
     def keep(saved: Tensor) -> tuple[Tensor, int]:
-        for half, wide in ((input, wide_input), (weight, wide_weight)):
+        for narrow, wide in ((input, wide_input), (weight, wide_weight)):
             if saved.data_ptr() == wide.data_ptr():
-                saved = half.detach().reshape(saved.shape)
+                saved = narrow.detach().reshape(saved.shape)
         return saved, saved._version
 
     with saved_tensors_hooks(keep, _restore):
-        wide = func(wide_input, wide_weight, None, *geometry, **named)
-    result = wide.to(dtype)
-    return result if bias is None else result.add_(bias.to(dtype).view(-1, *[1] * (weight.dim() - 2)))
+        wide_output = func(wide_input, wide_weight, None, *geometry, **named)
+    output = wide_output.to(half)
+    return output if bias is None else output.add_(bias.to(half).view(-1, *[1] * (weight.dim() - 2)))
 
 
 def _restore(kept: tuple[Tensor, int]) -> Tensor:
@@ -160,7 +182,7 @@ RULES = {
     **dict.fromkeys(CONVOLUTIONS, _convolution),
     **dict.fromkeys(FLOAT32, _in_float32),
     **dict.fromkeys(PROMOTE, _in_widest),
-    **dict.fromkeys(REFUSED, _refuse),
+    "binary_cross_entropy": _refuse,
 }
 RULES |= {name: RULES[listed] for name, listed in MADE_OF.items()}
 

@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.perf_counter()
     last: dict[str, Any] = {}
     try:
-        for metrics in _with_progress(run(config, out=out, resume=resume), config, out):
+        for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
             last = asdict(metrics)
             write_json_line(out / "result.json", last)
         outcome = outcome_of(last, config.epochs, time.perf_counter() - started)
@@ -86,7 +86,7 @@ def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
     """
     if resume:
         checkpoint.check_same_run(json.loads((out / "config.json").read_text()), config, out / "config.json")
-        last = out / "checkpoints" / checkpoint.LAST
+        last = out / checkpoint.FOLDER / checkpoint.LAST
         keep_lines_until(out / "result.json", checkpoint.load(last)["epoch"] if last.exists() else 0)
         return last.exists()
     if (out / "config.json").exists():

@@ -78,9 +78,9 @@ class TrainedEpoch:
 def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -> Iterator[EpochMetrics]:
     """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or at once where it diverged.
 
-    out: a folder that gets checkpoints/last.pt and best.pt and the best epoch's validation masks and scores, each
-    written before its epoch is yielded. resume: go on from out/checkpoints/last.pt, with the numbers that an
-    uninterrupted run gives: bit for bit on a CPU, under the thread count that was saved and is set again.
+    out: a folder that gets last.pt, best.pt and the best epoch's validation masks and scores, written before their
+    epoch is yielded. resume: go on from out/last.pt, with the numbers that an uninterrupted run gives: bit for bit
+    on a CPU, under the thread count that was saved and is set again.
     """
     device = pick_device(config.device)
     prepared = prepare(config)
@@ -91,7 +91,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     if resume:
         if out is None:
             raise ValueError("resume=True needs out, the folder of the run that goes on")
-        restore(state, out / "checkpoints" / checkpoint.LAST, config)
+        restore(state, out / checkpoint.LAST, config)
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
         trained = train_epoch(state, loader, epoch, config, device)
@@ -105,8 +105,8 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             if improved:
                 names = [prepared.names[index] for index in val_indices]
                 write_best_validation(out, evaluation, names, epoch, config.image_size)
-                checkpoint.save(out / "checkpoints" / checkpoint.BEST, _best_content(state, config))
-            checkpoint.save(out / "checkpoints" / checkpoint.LAST, _last_content(state, config))
+                checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
+            checkpoint.save(out / checkpoint.LAST, _last_content(state, config))
         yield _metrics(state, config, trained, evaluation, divergence, time.perf_counter() - started)
         if divergence:
             return

@@ -1,0 +1,161 @@
+"""The answer so far: facts (numbers, pure) and the plain sentences made of nothing but those facts."""
+
+import pandas as pd
+
+from analysis.effects import divergences, level_summary, outcome_counts, seed_spread, settings_columns
+from analysis.factors import Factor
+from analysis.load import Study
+from analysis.records import is_number
+from analysis.wording import count, listed, settings_text, show
+
+BLIND_SEARCHES = ("random", "grid")  # settings drawn without a look at results
+NO_SCHEDULERS = (None, "none", "fifo")
+FEW_TRIALS = 5  # a level
+
+
+def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
+    """Everything the sentences say, as data."""
+    choices = [factor for factor in factors if factor.kind == "choice"]
+    spread = seed_spread(ranked, factors, study.metric)
+    planned = study.study.get("num_trials")
+    counts = outcome_counts(ranked, int(planned) if is_number(planned) else None)
+    scored = ranked[ranked["rank"].notna()]
+    return {
+        "state": study.state,
+        "metric": study.metric,
+        "mode": study.mode,
+        "num_planned": int(planned) if is_number(planned) else None,
+        "num_trials": len(ranked),
+        "num_measured": len(scored),
+        "outcomes": dict(zip(counts["outcome"], counts["num_trials"], strict=True)),
+        "best": placed(scored, 0, factors, study.metric),
+        "second": placed(scored, 1, factors, study.metric),
+        "test": study.test,
+        "levels": {factor.name: level_summary(ranked, factor, study.metric).to_dict("records") for factor in choices},
+        "first_divergence": next(iter(divergences(ranked, factors).to_dict("records")), None),
+        "search": study.study["options"].get("search"),
+        "scheduler": study.study["options"].get("scheduler"),
+        "num_repeated_settings": len(spread),
+        "median_seed_spread": float(spread["spread"].median()) if len(spread) else None,
+    }
+
+
+def placed(scored: pd.DataFrame, place: int, factors: list[Factor], metric: str) -> dict | None:
+    """The trial in a place of the ranking; None where there are not so many."""
+    if place >= len(scored):
+        return None
+    row = scored.iloc[place].to_dict()
+    names = [*settings_columns(scored, factors)]
+    return {name: row.get(name) for name in ("folder", "trial", "best_epoch", "epochs", "outcome", "seed")} | {
+        "value": float(row[f"best_{metric}"]), "settings": settings_text(row, names)}
+
+
+def sentences(facts: dict, factors: list[Factor]) -> list[str]:
+    found = [state_sentence(facts), *best_sentences(facts), test_sentence(facts)]
+    titles = {factor.name: factor.title for factor in factors}
+    found += [level_sentence(facts, name, titles[name], rows) for name, rows in facts["levels"].items() if rows]
+    found += [divergence_sentence(facts), *caution_sentences(facts)]
+    return [sentence for sentence in found if sentence]
+
+
+def state_sentence(facts: dict) -> str:
+    states = {
+        "finished": "The study has finished",
+        "interrupted": "The study was interrupted, so this is the answer of a part of it",
+        "running": "The study is still running, or was killed without a record of it; this is the answer so far",
+        "unknown": "Whether the study has finished is not known, for study.json says nothing of it",
+    }
+    planned = f" of {facts['num_planned']} planned" if facts["num_planned"] is not None else ""
+    ends = [f"{number} {name.replace('_', ' ')}" for name, number in facts["outcomes"].items()]
+    if not facts["num_trials"]:
+        return f"{states[facts['state']]}. No trial{planned} has started."
+    return f"{states[facts['state']]}. {count(facts['num_trials'], 'trial')}{planned} started: {listed(ends)}."
+
+
+def best_sentences(facts: dict) -> list[str]:
+    metric, best, second = facts["metric"], facts["best"], facts["second"]
+    if best is None:
+        return [f"No trial has a finite {metric} yet, so there is no best trial."] if facts["num_trials"] else []
+    of = f" of {show(best['epochs'])}" if best["epochs"] is not None else ""
+    seed = f"; seed {show(best['seed'])}" if is_number(best["seed"]) else ""
+    settings = f", with {best['settings']}" if best["settings"] else ""
+    found = [f"The best trial is {best['trial']}: {metric} {show(best['value'], 'dice')} at epoch"
+             f" {best['best_epoch']}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."]
+    if second is not None:
+        gap = f"{show(abs(best['value'] - second['value']), 'dice')} {'less' if facts['mode'] == 'max' else 'more'}"
+        settings = f", with {second['settings']}" if second["settings"] else ""
+        found.append(f"The next best, {second['trial']}, reached {show(second['value'], 'dice')} ({gap}){settings}.")
+    return found
+
+
+def test_sentence(facts: dict) -> str:
+    test, best = facts["test"], facts["best"]
+    if test is None:
+        written = " (it is taken once, when the study finishes)" if facts["state"] == "running" else ""
+        return f"There is no test score{written}." if facts["num_trials"] else ""
+    images = f"{show(test.get('num_images'))} test images" if test.get("num_images") is not None else "test images"
+    same = best is not None and best["folder"] == test.get("folder")
+    whose = "this trial" if same else f"trial {show(test.get('trial'))} (not the best of this ranking)"
+    scores = [f"{word} {show(test[key], key)}" for key, word in [("test_dice", "Dice"), ("test_iou", "IoU")]
+              if is_number(test.get(key))]
+    return f"On the {images}, {whose} scores {listed(scores) or 'nothing that test.json records'}."
+
+
+def level_sentence(facts: dict, name: str, title: str, rows: list[dict]) -> str:
+    metric = facts["metric"]
+    if len(rows) == 1:
+        return f"All trials so far have {name}={rows[0]['level']}: there is no other {title} to compare with."
+    parts = [f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
+             f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured, {row['num_diverged']} diverged)"
+             for row in rows]
+    return f"By {title}, the median of the trials' best {metric} is {listed(parts)}."
+
+
+def divergence_sentence(facts: dict) -> str:
+    first, number = facts["first_divergence"], facts["outcomes"].get("diverged", 0)
+    if not facts["num_trials"]:
+        return ""
+    if first is None:
+        return "No trial diverged." if facts["state"] == "finished" else "No trial has diverged so far."
+    step = f", step {show(first['step'])}" if is_number(first["step"]) else ""
+    where = f", in the {first['where']}" if first["where"] else ""
+    epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
+    diverged = f"{number} of {count(facts['num_trials'], 'trial')} diverged"
+    return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}."
+
+
+def caution_sentences(facts: dict) -> list[str]:
+    """What the numbers above do not say."""
+    if facts["num_measured"] < 2:
+        return []
+    return [adaptive_sentence(facts), seed_sentence(facts), few_sentence(facts)]
+
+
+def adaptive_sentence(facts: dict) -> str:
+    search, scheduler = facts["search"], facts["scheduler"]
+    if search is None:
+        return ("How settings were chosen and trials stopped is not recorded: read differences between levels as"
+                " associations, not as effects.")
+    if search in BLIND_SEARCHES and scheduler in NO_SCHEDULERS:
+        return (f"Settings were chosen without a look at results (search {search}) and no trial was stopped early;"
+                " differences between levels are given without an interval.")
+    chosen = [] if search in BLIND_SEARCHES else [f"the search ({search}) preferred settings that did well"]
+    chosen += [] if scheduler in NO_SCHEDULERS else [
+        f"the scheduler ({scheduler}) cut short trials that did badly, which count with what they had reached"]
+    return (f"These differences are associations, not effects: {listed(chosen)}, so the levels were not tried under"
+            " equal conditions.")
+
+
+def seed_sentence(facts: dict) -> str:
+    if facts["num_repeated_settings"]:
+        return (f"{count(facts['num_repeated_settings'], 'setting')} ran with several seeds, the best {facts['metric']}"
+                f" of which lie {show(facts['median_seed_spread'], 'dice')} apart at the median: smaller differences"
+                " between trials are within the luck of a seed.")
+    return ("Each setting ran with one seed, so a difference between two trials includes the luck of the seed, which"
+            " this study cannot tell apart.")
+
+
+def few_sentence(facts: dict) -> str:
+    few = [f"{name}={row['level']} ({row['num_measured']})" for name, rows in facts["levels"].items() if len(rows) > 1
+           for row in rows if row["num_measured"] < FEW_TRIALS]
+    return f"Fewer than {FEW_TRIALS} measured trials stand behind the median of {listed(few)}." if few else ""

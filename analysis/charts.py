@@ -1,0 +1,153 @@
+"""draw(frame, axes): the figures of the report. Draws what it is given and computes nothing."""
+
+import io
+import math
+from collections.abc import Callable
+
+import matplotlib
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+STYLE = {  # sizes that stay legible when the figure is as wide as a phone
+    "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11,
+    "legend.fontsize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#e4e4e4", "axes.axisbelow": True, "axes.edgecolor": "#888888", "figure.facecolor": "white",
+}
+DPI = 160
+WIDTH_IN = 6.0
+STRONG = (0, 1, 2, 4, 3, 9, 5, 7)  # of the colour-blind palette, those that stand out on white, far ones together
+LOG_RATIO = 30  # losses that span more are drawn on a log axis
+# outcome: marker, size, colour (of the colour-blind palette)
+OUTCOMES = {
+    "completed": ("o", 45, "#0173b2"), "pruned": ("o", 14, "#949494"), "diverged": ("X", 75, "#d55e00"),
+    "frozen": ("D", 45, "#56b4e9"), "out_of_memory": ("s", 45, "#de8f05"), "failed": ("P", 60, "#ca9161"),
+    "interrupted": ("v", 45, "#cc78bc"), "running": ("^", 45, "#029e73"),
+}
+OTHER_OUTCOME = ("*", 60, "#000000")
+
+
+def palette(levels: list[str], place: int) -> dict[str, tuple]:
+    """A colour a level. `place` is the factor's among the study's: neighbouring factors begin at different colours."""
+    if len(levels) > len(STRONG):
+        return dict(zip(levels, seaborn.color_palette("viridis", len(levels)), strict=True))
+    colours = seaborn.color_palette("colorblind", 10)
+    return {level: colours[STRONG[(2 * place + number) % len(STRONG)]] for number, level in enumerate(levels)}
+
+
+def png(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> bytes:
+    """Draw onto new axes (one, or an array of them) and return the picture."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+        axes = figure.subplots(rows, panels, sharey=rows == 1)
+        draw(*frames, axes, **how)
+        target = io.BytesIO()
+        figure.savefig(target, format="png", metadata={"Software": None})
+    return target.getvalue()
+
+
+def draw_curves(curves: pd.DataFrame, medians: pd.DataFrame, ends: pd.DataFrame, axes: Axes, *, colours: dict,
+                name: str) -> None:
+    """A thin line a trial, a bold median a level (dotted once less than half of its trials remain), marked ends."""
+    faint = min(0.45, 12 / max(curves["folder"].nunique(), 1) + 0.08)
+    for level, colour in colours.items():
+        own = curves[curves["level"] == level]
+        lines = [group[["epoch", "value"]].to_numpy(float) for _, group in own.groupby("folder")]
+        axes.add_collection(LineCollection(lines, colors=[colour], linewidths=0.8, alpha=faint))
+        median = medians[medians["level"] == level]
+        axes.plot(median["epoch"], median["median"], color=colour, linewidth=2.6, linestyle=(0, (1.5, 1)))
+        most = median[median["most"]]
+        axes.plot(most["epoch"], most["median"], color=colour, linewidth=2.6, marker="o" if len(median) == 1 else None)
+        own_ends = ends[ends["level"] == level]
+        for outcome, marker, size in [("pruned", "o", 12), ("diverged", "X", 70)]:
+            here = own_ends[own_ends["outcome"] == outcome]
+            axes.scatter(here["epoch"], here["value"], marker=marker, s=size, color=[colour], zorder=4,
+                         edgecolors="black" if outcome == "diverged" else "none", linewidths=0.7)
+    axes.autoscale_view()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axes.set(xlabel="epoch", ylabel=name)
+
+
+def draw_dice(frames: tuple, axes: Axes, *, colours: dict, title: str) -> None:
+    draw_curves(*frames, axes, colours=colours, name="val_dice [0 to 1]")
+    curve_legend(axes, frames[2], colours, title)
+
+
+def draw_losses(frames: list[tuple], axes: list[Axes], *, colours: dict, title: str) -> None:
+    """Two panels, training and validation, on one scale."""
+    for each, panel, name in zip(frames, axes, ["train_loss", "val_loss"], strict=True):
+        draw_curves(*each, panel, colours=colours, name=name)
+        panel.set(title=name, ylabel="loss" if name == "train_loss" else "")
+    if needs_log(pd.concat([each[0]["value"] for each in frames])):
+        log_axis(axes[0], "y")  # shared: both panels
+    ends = pd.concat([each[2] for each in frames])
+    curve_legend(axes[0], ends, colours, title)
+
+
+def curve_legend(axes: Axes, ends: pd.DataFrame, colours: dict, title: str) -> None:
+    handles = [Line2D([], [], color=colour, linewidth=2.6, label=level) for level, colour in colours.items()]
+    marks = {"diverged": ("X", 8), "pruned": ("o", 4)}
+    handles += [Line2D([], [], color="#555555", linestyle="none", marker=marker, markersize=size, label=outcome)
+                for outcome, (marker, size) in marks.items() if (ends["outcome"] == outcome).any()]
+    legend_above(axes, handles, title)
+
+
+def legend_above(axes: Axes, handles: list, title: str) -> None:
+    columns = 4 if max((len(str(handle.get_label())) for handle in handles), default=0) < 14 else 3
+    axes.figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title, frameon=False,
+                       columnspacing=1.2, handletextpad=0.5)
+
+
+def draw_best_against(best: pd.DataFrame, axes: Axes, *, colours: dict, name: str, metric: str, log: bool,
+                      title: str) -> None:
+    """The best score of each trial (columns x, value, level, outcome): colour says the level, marker the outcome."""
+    for (level, outcome), group in best.groupby(["level", "outcome"], sort=False):
+        marker, size, _ = OUTCOMES.get(outcome, OTHER_OUTCOME)
+        axes.scatter(group["x"], group["value"], marker=marker, s=size, color=[colours[level]], alpha=0.85,
+                     edgecolors="black" if outcome == "diverged" else "white", linewidths=0.6)
+    axes.set(xlabel=name, ylabel=f"best {metric}")
+    if log:
+        log_axis(axes, "x")
+    handles = [Line2D([], [], color=colour, linestyle="none", marker="o", label=level)
+               for level, colour in colours.items()]
+    legend_above(axes, handles + outcome_handles(best["outcome"], grey=True), title)
+
+
+def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[str], ylabel: str, log: bool) -> None:
+    """Where in the space trials ended how (columns x, y, outcome); `ticks` names the places 0, 1, ... of y."""
+    for outcome, group in sorted(places.groupby("outcome"), key=lambda item: item[0] == "diverged"):
+        marker, size, colour = OUTCOMES.get(outcome, OTHER_OUTCOME)
+        axes.scatter(group["x"], group["y"], marker=marker, s=size, color=colour, edgecolors="white", linewidths=0.6)
+    axes.set(xlabel=name, ylabel=ylabel)
+    if log:
+        log_axis(axes, "x")
+    if ticks:
+        axes.set_yticks(range(len(ticks)), ticks)
+        axes.set_ylim(-0.5, len(ticks) - 0.5)
+    legend_above(axes, outcome_handles(places["outcome"], grey=False), "how the trials ended")
+
+
+def outcome_handles(outcomes: pd.Series, *, grey: bool) -> list[Line2D]:
+    present = [name for name in [*OUTCOMES, *sorted(set(outcomes) - set(OUTCOMES))] if (outcomes == name).any()]
+    return [Line2D([], [], linestyle="none", marker=marker, markersize=size**0.5, label=name.replace("_", " "),
+                   color="#555555" if grey else colour)
+            for name, (marker, size, colour) in ((name, OUTCOMES.get(name, OTHER_OUTCOME)) for name in present)]
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """Logarithmic, with few and plain numbers: 0.001, 0.003, 0.01."""
+    getattr(axes, f"set_{which}scale")("log")
+    low, high = getattr(axes, f"get_{which}lim")()
+    decades = math.log10(high / low)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def needs_log(values: pd.Series) -> bool:
+    return len(values) > 0 and values.min() > 0 and values.max() / values.min() > LOG_RATIO

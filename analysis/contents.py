@@ -1,0 +1,179 @@
+"""A study's report as data: the sections of the page in their order, and the record of every number in it."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from analysis.answer import facts_of, sentences
+from analysis.effects import divergences, failures, level_summary, outcome_counts, rank_trials, ranking_table
+from analysis.factors import Factor, factors_of
+from analysis.figures import (
+    HOW_TO_READ,
+    best_examples,
+    curve_pictures,
+    divergence_picture,
+    example_frame,
+    example_picture,
+    range_pictures,
+)
+from analysis.load import Study
+from analysis.page import Items, Page, Picture, Section, Table, Text
+from analysis.pictures import Example
+from analysis.wording import count, data_line, show, size_text
+
+SCHEMA_VERSION = 1  # of report.json
+LATEST = 4e9  # s since 1970: a later time stamp is none
+STATES = {"finished": "finished", "interrupted": "interrupted", "running": "not finished: still running, or killed",
+          "unknown": "of unknown state (study.json says nothing of it)"}
+
+
+def build(study: Study) -> tuple[Page, dict]:
+    """The page, and for report.json what it says outside of its tables and figures."""
+    factors, factor_gaps = factors_of(study.study, study.trials)
+    ranked = rank_trials(study.trials, study.epochs, study.metric, study.mode)
+    facts = facts_of(study, factors, ranked)
+    said = sentences(facts, factors)
+    shown, whose, picture_gap = best_examples(study.folder, ranked)
+    gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *filter(None, [picture_gap])]
+    sections = [
+        asked_section(study, factors),
+        Section("The answer so far", [Items(said), *level_tables(ranked, factors, study.metric)]),
+        curves_section(study, factors),
+        ranking_section(ranked, factors, study.metric),
+        divergence_section(study.trials, factors),
+        predictions_section(shown, whose, picture_gap),
+        outcomes_section(study.trials, facts),
+        Section("What is missing", [Items(gaps) if gaps else Text("Nothing: each trial has its results and its end.")]),
+        made_section(study),
+    ]
+    name, sized = str(study.study.get("name") or study.folder.name), with_size(sections, study)
+    page = Page(f"Study {name}", status(study, facts), [section for section in sized if section.blocks])
+    parts = {part: study.study[part] for part in ("data", "options", "provenance")}
+    return page, {"schema_version": SCHEMA_VERSION, "study": name, "folder": study.folder.name, "facts": facts,
+                  "sentences": said, "gaps": gaps} | parts
+
+
+def with_size(sections: list[Section], study: Study) -> list[Section]:
+    """Every caption says how large the images are, and were: a score of enlarged images is another score."""
+    data = study.study["data"]
+    images = f" Images: {data.get('name') or 'unknown'} data, {size_text(data, study.trials)}."
+    return [Section(section.title, [replace(block, caption=block.caption + images)
+                                    if isinstance(block, Table | Picture) else block for block in section.blocks])
+            for section in sections]
+
+
+def status(study: Study, facts: dict) -> str:
+    planned = f" of {facts['num_planned']} planned" if facts["num_planned"] is not None else ""
+    last = study.epochs["timestamp"].max()
+    known = study.state != "finished" and 0 < last < LATEST
+    heard = f" (last result {at(datetime.fromtimestamp(last, UTC))})" if known else ""
+    return (f"{study.folder.name}: {STATES[study.state]}{heard}; {count(facts['num_trials'], 'trial')}{planned} started,"
+            f" {facts['num_measured']} with results. Report of {at(datetime.now(UTC))}.")
+
+
+def at(time: datetime) -> str:
+    return time.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def asked_section(study: Study, factors: list[Factor]) -> Section:
+    space = study.study["space"]
+    blocks = [Text(str(space.get("question") or "The question of this study is not recorded.")),
+              Text(f"Data: {data_line(study.study['data'], study.trials)}.")]
+    rows = [{"axis": factor.name, "kind": factor.kind, "values": axis_values(space, factor),
+             "only_where": "=".join(factor.condition) if factor.condition else ""} for factor in factors]
+    frame = pd.DataFrame(rows, columns=["axis", "kind", "values", "only_where"])
+    frame = frame if frame["only_where"].any() else frame.drop(columns="only_where")
+    return Section("What was asked", [*blocks, Table("axes", "What varied.", frame)] if rows else blocks)
+
+
+def axis_values(space: dict, factor: Factor) -> str:
+    axes = space.get("axes")
+    axis = axes.get(factor.name, {}) if isinstance(axes, dict) else {}
+    if factor.kind == "choice":
+        return ", ".join(factor.levels)
+    return f"{show(axis.get('low'))} to {show(axis.get('high'))}"
+
+
+def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Table]:
+    summaries = [(factor, level_summary(ranked, factor, metric)) for factor in factors if factor.kind == "choice"]
+    return [Table(f"levels_{factor.name}", f"By {factor.title}: median, lowest and highest of the trials' best {metric};"
+                  " pruned and diverged trials count with what they had reached.", summary)
+            for factor, summary in summaries if len(summary)]
+
+
+def curves_section(study: Study, factors: list[Factor]) -> Section:
+    pictures = curve_pictures(study.trials, study.epochs, factors)
+    nothing = Text("No trial has a finite epoch yet: there is no curve to draw.")
+    return Section("Learning curves", [Text(HOW_TO_READ), *pictures] if pictures else [nothing])
+
+
+def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> Section:
+    if ranked.empty:
+        return Section("Ranking", [])
+    caption = (f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score. images_per_s"
+               " is the median over epochs; duration_s the time so far where a trial has not ended.")
+    table = Table("ranking", caption, ranking_table(ranked, factors, metric))
+    return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
+
+
+def divergence_section(trials: pd.DataFrame, factors: list[Factor]) -> Section:
+    title, found = "Which trials diverged, and when", divergences(trials, factors)
+    if found.empty:
+        none = f"None of {count(len(trials), 'trial')} diverged." if len(trials) else "No trial has started."
+        return Section(title, [Text(none)])
+    caption = f"{len(found)} of {count(len(trials), 'trial')} diverged; the earliest first, and where it was seen."
+    return Section(title, [Table("divergences", caption, found), *divergence_picture(trials, factors)])
+
+
+def predictions_section(shown: list[Example], whose: str, gap: str) -> Section:
+    if not shown:
+        return Section("Predictions", [Text(gap)])
+    caption = "The validation images shown: the best, the median and the worst, and the worst of each hard case."
+    return Section("Predictions", [example_picture(shown, whose), Table("predictions", caption, example_frame(shown))])
+
+
+def outcomes_section(trials: pd.DataFrame, facts: dict) -> Section:
+    counts, failed = outcome_counts(trials, facts["num_planned"]), failures(trials)
+    blocks = [Table("outcomes", "How the trials ended.", counts)] if len(counts) else []
+    blocks += [Table("failures", "Trials that ended by an error, and what it said.", failed)] if len(failed) else []
+    return Section("How the trials ended", blocks)
+
+
+def plan_gaps(facts: dict) -> list[str]:
+    missing = facts["outcomes"].get("not started", 0)
+    yet = " yet" if facts["state"] == "running" else ""
+    return [f"{count(missing, 'planned trial has', 'planned trials have')} not started{yet}."] if missing else []
+
+
+def bests_gaps(ranked: pd.DataFrame) -> list[str]:
+    """Where a trial's own record of its best says another number than its epochs."""
+    if "best_val_dice" not in ranked:
+        return []
+    recorded, computed = pd.to_numeric(ranked["recorded_best_val_dice"]), ranked["best_val_dice"].astype(float)
+    apart = ranked[(recorded - computed).abs().gt(1e-6) | (recorded.notna() & computed.isna())]
+    if apart.empty:
+        return []
+    told = [f"{trial} ({show(said, 'dice')} recorded, {show(found, 'dice')} found)" for trial, said, found in zip(
+        apart["trial"], recorded[apart.index], computed[apart.index], strict=True)][:20]
+    more = f", and {len(apart) - 20} more" if len(apart) > 20 else ""
+    return [f"{count(len(apart), 'trial has', 'trials have')} another best val_dice in outcome.json than in the epochs"
+            f" that can be read, which this report uses: {', '.join(told)}{more}."]
+
+
+def made_section(study: Study) -> Section:
+    """Command, commit, versions, hardware, options: as study.json has them."""
+    record, origin = study.study, study.study["provenance"]
+    dirty = {True: " with uncommitted changes", False: ""}.get(origin.get("dirty") is True, "")
+    commit = f"{origin['commit']}{dirty}" if origin.get("commit") else None
+    rows = {"command": origin.get("command"), "commit": commit, "created": record.get("created"),
+            "finished": record.get("finished")}
+    for part in ("versions", "hardware"):
+        values = origin.get(part)
+        named = isinstance(values, dict)
+        rows |= {f"{part}: {key}": value for key, value in values.items()} if named else {part: values}
+    rows |= {f"option: {key}": value for key, value in record["options"].items()}
+    rows |= {f"fixed: {key}": value for key, value in record["fixed"].items()}
+    frame = pd.DataFrame([{"what": key, "value": "not recorded" if value is None else show(value)}
+                          for key, value in rows.items()])
+    return Section("How this was made", [Table("origin", "As study.json has it.", frame)])

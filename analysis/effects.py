@@ -1,0 +1,113 @@
+"""Frames -> frames: who is best, what each level of a factor reached, how the trials ended. Pure."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.factors import Factor, label, levels, present_levels
+
+MEANINGS = {  # of the outcomes, in the order of the tables
+    "completed": "trained all its epochs",
+    "pruned": "stopped by the scheduler as one of the worse",
+    "diverged": "outputs, loss, weights or buffers were no longer finite",
+    "frozen": "weights stood still, every step skipped",
+    "out_of_memory": "needed more memory than there was",
+    "failed": "raised an error",
+    "interrupted": "ended without a word of its own",
+    "running": "no end recorded in a study that is still open",
+    "not started": "planned, but has no folder",
+}
+
+
+def best_epochs(epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
+    """Each trial's best measured epoch: one row a trial that has a finite one. Diverged lines are not measurements."""
+    if metric not in epochs:
+        return pd.DataFrame({"folder": [], "best_epoch": [], f"best_{metric}": []}).astype({"folder": object})
+    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric].astype(float))]
+    ordered = measured.sort_values([metric, "epoch"], ascending=[mode == "min", True], kind="stable")
+    best = ordered.drop_duplicates("folder")[["folder", "epoch", metric]]
+    return best.rename(columns={"epoch": "best_epoch", metric: f"best_{metric}"}).reset_index(drop=True)
+
+
+def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
+    """All trials, the best first, with rank, best_<metric>, best_epoch; those without a measurement last, unranked."""
+    score = f"best_{metric}"
+    merged = trials.merge(best_epochs(epochs, metric, mode), on="folder", how="left")
+    merged = merged.sort_values([score, "folder"], ascending=[mode == "min", True], na_position="last")
+    merged = merged.reset_index(drop=True)
+    scored = merged[score].notna()
+    rank = pd.Series(np.arange(1, len(merged) + 1), index=merged.index).where(scored).astype("Int64")
+    return merged.assign(rank=rank, best_epoch=merged["best_epoch"].astype("Int64"))
+
+
+def ranking_table(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
+    names = ["rank", "trial", *settings_columns(ranked, factors), f"best_{metric}", "best_epoch", "outcome",
+             "num_epochs", "epochs", "seed", "images_per_s", "duration_s"]
+    return ranked[[name for name in dict.fromkeys(names) if name in ranked]]
+
+
+def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataFrame:
+    """One row a level: how many trials, how many measured and diverged, and the median and range of their bests."""
+    score, level = f"best_{metric}", levels(ranked, factor)
+    rows = []
+    for name in present_levels(ranked, factor):
+        group = ranked[level == name]
+        values = group[score].dropna().astype(float)
+        rows.append({
+            "level": name,
+            "num_trials": len(group),
+            "num_measured": len(values),
+            f"median_{score}": values.median() if len(values) else np.nan,
+            "lowest": values.min() if len(values) else np.nan,
+            "highest": values.max() if len(values) else np.nan,
+            "num_pruned": int((group["outcome"] == "pruned").sum()),
+            "num_diverged": int((group["outcome"] == "diverged").sum()),
+        })
+    return pd.DataFrame(rows, columns=["level", "num_trials", "num_measured", f"median_{score}", "lowest", "highest",
+                                       "num_pruned", "num_diverged"])
+
+
+def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
+    """How many trials ended how, those not started included where the plan is known."""
+    counts = trials["outcome"].value_counts().to_dict()
+    if planned is not None and planned > len(trials):
+        counts["not started"] = planned - len(trials)
+    order = [*MEANINGS, *sorted(set(counts) - set(MEANINGS))]
+    rows = [{"outcome": name, "num_trials": int(counts[name]), "meaning": MEANINGS.get(name, "no known outcome")}
+            for name in order if name in counts]
+    return pd.DataFrame(rows, columns=["outcome", "num_trials", "meaning"])
+
+
+def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
+    """The diverged trials, the earliest first: settings, and when and where it was seen."""
+    found = trials[trials["outcome"] == "diverged"]
+    found = found.sort_values(["outcome_epoch", "outcome_step", "folder"], key=sortable, na_position="last")
+    names = ["trial", *settings_columns(trials, factors), "seed", "outcome_epoch", "outcome_step", "outcome_where"]
+    found = found[[name for name in dict.fromkeys(names) if name in found]]
+    return found.rename(columns={"outcome_epoch": "epoch", "outcome_step": "step", "outcome_where": "where"})
+
+
+def failures(trials: pd.DataFrame) -> pd.DataFrame:
+    """Trials that ended by an error or for want of memory, with what they said."""
+    found = trials[trials["outcome"].isin(["failed", "out_of_memory"]) | trials["error_type"].notna()]
+    return found[["trial", "outcome", "outcome_epoch", "error_type", "error_text"]].rename(
+        columns={"outcome_epoch": "epoch"})
+
+
+def seed_spread(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
+    """The settings that ran with several seeds: how far apart the best of the seeds are."""
+    score, names = f"best_{metric}", settings_columns(ranked, factors)
+    if "seed" not in ranked or not names:
+        return pd.DataFrame({"num_seeds": [], "spread": []})
+    keys = ranked[names].map(label).astype(str).agg(" ".join, axis=1)
+    measured = ranked[ranked[score].notna()].assign(settings=keys)
+    groups = measured.groupby("settings").agg(num_seeds=("seed", "nunique"), low=(score, "min"), high=(score, "max"))
+    several = groups[groups["num_seeds"] > 1]
+    return several.assign(spread=(several["high"] - several["low"]).astype(float))[["num_seeds", "spread"]]
+
+
+def settings_columns(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
+    return [factor.name for factor in factors if factor.name in trials]
+
+
+def sortable(column: pd.Series) -> pd.Series:
+    return column if column.name == "folder" else pd.to_numeric(column, errors="coerce")

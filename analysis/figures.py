@@ -1,0 +1,187 @@
+"""The figures of a report: which there are, from which frames each is drawn, and what its caption says."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis import charts
+from analysis.curves import ALL, curve_ends, curve_factors, curves, medians, num_without_curve
+from analysis.factors import Factor, levels, numbers, present_levels
+from analysis.page import Picture
+from analysis.pictures import Example, NoPicture, draw_examples, examples
+from analysis.wording import count, listed
+
+IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
+HOW_TO_READ = (
+    "Thin: one trial each. Bold: the median of the trials that trained that long, dotted once less than half of them"
+    " are left; as trials are stopped, it can move by that alone. A cross is the last finite epoch of a diverged trial,"
+    " a dot the end of a pruned one."
+)
+LOSSES = ("train_loss", "val_loss")
+
+
+def curve_pictures(trials: pd.DataFrame, epochs: pd.DataFrame, factors: list[Factor]) -> list[Picture]:
+    """A Dice figure and a loss figure for each factor with levels to compare, else one of each for all trials."""
+    found = []
+    for factor in curve_factors(trials, factors) or [None]:
+        colours = colours_of(trials, factor, factors)
+        found += dice_picture(trials, epochs, factor, colours) + loss_picture(trials, epochs, factor, colours)
+    return found
+
+
+def colours_of(trials: pd.DataFrame, factor: Factor | None, factors: list[Factor]) -> dict:
+    """The same level has the same colour in every figure of the page."""
+    if factor is None:
+        return charts.palette([ALL], 0)
+    choices = [each.name for each in factors if each.kind == "choice"]
+    return charts.palette(present_levels(trials, factor), choices.index(factor.name))
+
+
+def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, metric: str) -> tuple:
+    found = curves(trials, epochs, factor, metric)
+    return found, medians(found), curve_ends(found, trials)
+
+
+def dice_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
+    frames = curve_frames(trials, epochs, factor, "val_dice")
+    if frames[0].empty:
+        return []
+    name, by = names_of(factor)
+    png = charts.png(charts.draw_dice, frames, colours=colours, title=factor.axis_title if factor else "")
+    caption = f"Validation Dice{by}{like(name, 'dice')}.{not_drawn(frames[0], trials)}"
+    return [Picture(f"val_dice_by_{name}", caption, last_medians(frames[1], f"val_dice{by}"), png)]
+
+
+def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
+    frames = [curve_frames(trials, epochs, factor, metric) for metric in LOSSES]
+    if any(each[0].empty for each in frames):
+        return []
+    name, by = names_of(factor)
+    png = charts.png(charts.draw_losses, frames, panels=2, colours=colours, title=factor.axis_title if factor else "")
+    alt = " ".join(last_medians(each[1], metric + by) for each, metric in zip(frames, LOSSES, strict=True))
+    caption = f"Training and validation loss{by}{like(name, 'loss')}.{not_drawn(frames[1][0], trials)}"
+    return [Picture(f"losses_by_{name}", caption, alt, png)]
+
+
+def names_of(factor: Factor | None) -> tuple[str, str]:
+    return ("trial", ", all trials") if factor is None else (factor.name, f" by {factor.title}")
+
+
+def like(name: str, what: str) -> str:
+    number = IN_THE_FIRST_REPORT.get((name, what))
+    return f" (as figure {number} of the first report)" if number else ""
+
+
+def not_drawn(curves: pd.DataFrame, trials: pd.DataFrame) -> str:
+    absent = num_without_curve(curves, trials)
+    return f" {count(absent, 'trial')} diverged before any finite epoch and cannot be drawn." if absent else ""
+
+
+def last_medians(medians: pd.DataFrame, what: str) -> str:
+    """The figure in words: where each level's median stood last with at least half of its trials."""
+    last = medians[medians["most"]].groupby("level", sort=False).tail(1)
+    parts = [f"{row.level} {row.median:.4g} at epoch {row.epoch} ({count(row.num_trials, 'trial')})"
+             for row in last.itertuples()]
+    return f"Learning curves of {what}. The median while at least half of the trials are in it: {'; '.join(parts)}."
+
+
+def range_pictures(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Picture]:
+    """The best score of each trial against each numeric range (the learning rate first)."""
+    points = [(factor, best_points(ranked, factor, factors, metric)) for factor in range_factors(factors)]
+    return [best_picture(ranked, factor, found, factors, metric) for factor, found in points if len(found)]
+
+
+def range_factors(factors: list[Factor]) -> list[Factor]:
+    """Axes with numbers to put on an axis: the ranges, and the learning rate even where it is a choice."""
+    found = [factor for factor in factors if factor.kind != "choice" or factor.name == "lr"]
+    return sorted(found, key=lambda factor: factor.name != "lr")
+
+
+def best_points(ranked: pd.DataFrame, factor: Factor, factors: list[Factor], metric: str) -> pd.DataFrame:
+    """Columns x, value, level (of the first factor with levels to compare), outcome; a row a measured trial."""
+    by = colouring(ranked, factors)
+    level = pd.Series(ALL, index=ranked.index) if by is None else levels(ranked, by)
+    points = {"x": numbers(ranked, factor.name), "value": numbers(ranked, f"best_{metric}"), "level": level}
+    return pd.DataFrame(points | {"outcome": ranked["outcome"]}).dropna()
+
+
+def colouring(trials: pd.DataFrame, factors: list[Factor]) -> Factor | None:
+    return next(iter(curve_factors(trials, [factor for factor in factors if factor.name != "lr"])), None)
+
+
+def best_picture(ranked: pd.DataFrame, factor: Factor, points: pd.DataFrame, factors: list[Factor],
+                 metric: str) -> Picture:
+    by = colouring(ranked, factors)
+    png = charts.png(charts.draw_best_against, points, colours=colours_of(ranked, by, factors), metric=metric,
+                     name=factor.axis_title, log=is_log(factor, points["x"]), title=by.axis_title if by else "")
+    best = points.iloc[0]
+    told = f"The best {metric} of {count(len(points), 'trial')} against {factor.title}"
+    return Picture(f"best_{metric}_against_{factor.name}",
+                   f"{told}; a pruned or diverged trial counts with what it had reached.",
+                   f"{told}. The best of them is {best['value']:.4f}, at {best['x']:.4g}.", png)
+
+
+def is_log(factor: Factor, values: pd.Series) -> bool:
+    return (factor.kind == "log_uniform" or factor.name == "lr") and bool((values > 0).all())
+
+
+def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Picture]:
+    """Where in the space trials diverged: learning rate against another axis. None where the rate is no axis."""
+    lr = next((factor for factor in factors if factor.name == "lr"), None)
+    places, ticks, title = outcome_places(trials, factors)
+    bad = places.loc[places["outcome"] == "diverged", "x"]
+    if lr is None or bad.empty:
+        return []
+    png = charts.png(charts.draw_outcomes, places, name=lr.axis_title, ticks=ticks, ylabel=title,
+                     log=is_log(lr, places["x"]))
+    spread = " Points of one level are spread a little, to be told apart." if ticks else ""
+    alt = (f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
+           f" {bad.max():.3g}.")
+    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}", alt, png)]
+
+
+def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.DataFrame, list[str], str]:
+    """Columns x (learning rate), y, outcome; the names of y's places if it is a choice; y's title."""
+    ranges = [factor.name for factor in factors if factor.kind != "choice"]
+    known = {factor.name: factor for factor in factors if factor.name != "lr"}
+    other = next((known[name] for name in ["batch_size", *ranges, *known] if name in known), None)
+    ticks = present_levels(trials, other) if other and other.kind == "choice" else []
+    if other is None:
+        y = numbers(trials, "num_epochs")
+    elif other.kind == "choice":
+        spread = trials["folder"].map(lambda folder: zlib.crc32(folder.encode()) % 101 / 101 - 0.5).astype(float) * 0.5
+        y = levels(trials, other).map({level: place for place, level in enumerate(ticks)}).astype(float) + spread
+    else:
+        y = numbers(trials, other.name)
+    places = pd.DataFrame({"x": numbers(trials, "lr"), "y": y, "outcome": trials["outcome"]}).dropna()
+    return places, ticks, other.axis_title if other else "epochs trained"
+
+
+def best_examples(folder: Path, ranked: pd.DataFrame) -> tuple[list[Example], str, str]:
+    """Examples of the best trial that left predictions, whose they are, and a gap where a better trial left none."""
+    failed = []
+    for trial in ranked[ranked["rank"].notna()].head(5).itertuples():
+        try:
+            shown, epoch = examples(folder, folder / str(trial.folder))
+        except NoPicture as reason:
+            failed.append(f"{trial.trial} ({reason})")
+            continue
+        gap = f"No predictions can be shown of: {listed(failed)}." if failed else ""
+        return shown, f"trial {trial.trial} (rank {trial.rank}) at its best epoch, {epoch}", gap
+    return [], "", f"No predictions can be shown{' of: ' + listed(failed) if failed else ': no trial has a score'}."
+
+
+def example_picture(shown: list[Example], whose: str) -> Picture:
+    png = charts.png(lambda axes: draw_examples(shown, np.atleast_2d(axes)), rows=len(shown), panels=3,
+                     height_in=1.85 * len(shown) + 0.3)
+    told = "; ".join(f"{each.reason}: {each.name}, Dice {each.dice:.3f}" for each in shown)
+    return Picture("predictions", f"Predictions of {whose} (as figure 5 of the first report). Orange: the prediction."
+                   " Blue: the mask, its outline dashed over the prediction. Grey: pixels that no score counts.",
+                   f"Image, prediction and mask of {told}.", png)
+
+
+def example_frame(shown: list[Example]) -> pd.DataFrame:
+    rows = [{"shown_as": each.reason, "name": each.name, "dice": each.dice} for each in shown]
+    return pd.DataFrame(rows, columns=["shown_as", "name", "dice"])

@@ -1,0 +1,117 @@
+"""Files -> frames: a study's folder as it is, every gap stated. Reads JSON only; opens no pickle."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.records import MISSING, read_object
+from analysis.trial_files import TEXTS, read_trial
+
+TRIAL_FILES = ("params.json", "result.json")  # a folder with one of them is a trial's
+PARTS = ("space", "options", "fixed", "data", "provenance")  # of study.json, each a dictionary
+# Columns that are always there; the trials' settings and any further measurement follow them.
+TRIAL_COLUMNS = ("folder", "trial", "outcome", "num_epochs", "outcome_epoch", "outcome_step", "outcome_where",
+                 "error_type", "error_text", "recorded_best_val_dice", "images_per_s", "duration_s", "gaps")
+EPOCH_COLUMNS = ("folder", "trial", "epoch", "train_loss", "val_loss", "val_dice", "images_per_s", "time_total_s",
+                 "timestamp", "diverged", "diverged_step", "diverged_where")
+
+
+class NotAStudy(ValueError):
+    """The folder holds neither a study.json nor a trial."""
+
+
+@dataclass(frozen=True)
+class Study:
+    folder: Path
+    study: dict  # study.json; its PARTS are there, empty where the file lacks them
+    test: dict | None  # test.json
+    trials: pd.DataFrame  # a row a trial folder: its settings and its end
+    epochs: pd.DataFrame  # a row a trial and epoch; where `diverged`, the metrics are substitutes, not measurements
+    gaps: list[str]  # what is missing or was left out, in sentences
+
+    @property
+    def state(self) -> str:
+        return state_of(self.study)
+
+    @property
+    def metric(self) -> str:
+        return str(self.study["options"].get("metric") or "val_dice")
+
+    @property
+    def mode(self) -> str:
+        return "min" if self.study["options"].get("mode") == "min" else "max"
+
+
+def load_study(folder: Path) -> Study:
+    folders = trial_folders(folder)
+    if not folders and not (folder / "study.json").is_file():
+        raise NotAStudy(f"{folder} is not a study: it has no study.json, and no folder in it has a params.json or a"
+                        " result.json")
+    study, gaps = read_study(folder)
+    test, problem = read_object(folder / "test.json")
+    if problem not in (None, MISSING):
+        gaps.append(f"test.json {problem}: no test score.")
+    read = [read_trial(path, open_study=state_of(study) == "running") for path in folders]
+    trials = frame([trial for trial, _ in read], TRIAL_COLUMNS)
+    epochs = frame([row for _, rows in read for row in rows], EPOCH_COLUMNS)
+    gaps += trial_gaps(trials)
+    trials["gaps"] = ["; ".join(problems) for problems in trials["gaps"]]
+    return Study(folder, study, test or None, trials, numeric(epochs), gaps)
+
+
+def is_study(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / "study.json").is_file() or bool(trial_folders(folder)))
+
+
+def trial_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir()
+                  if path.is_dir() and any((path / name).is_file() for name in TRIAL_FILES))
+
+
+def read_study(folder: Path) -> tuple[dict, list[str]]:
+    record, problem = read_object(folder / "study.json")
+    parts = {part: record[part] if isinstance(record.get(part), dict) else {} for part in PARTS}
+    if problem:
+        return parts, [f"study.json {problem}: the question, the plan, the data and the origin of this study are"
+                       " unknown, and so is whether it is still running."]
+    lacking = [part for part in PARTS if not isinstance(record.get(part), dict)]
+    gaps = [f"study.json lacks {', '.join(lacking)}."] if lacking else []
+    return {"created": None} | record | parts, gaps
+
+
+def state_of(study: dict) -> str:
+    """finished, interrupted, running (by the record: a killed study looks the same) or unknown."""
+    if "created" not in study:
+        return "unknown"
+    if study.get("interrupted"):
+        return "interrupted"
+    return "finished" if study.get("finished") else "running"
+
+
+def trial_gaps(trials: pd.DataFrame) -> list[str]:
+    """Each problem once, with the trials that have it."""
+    sharing = defaultdict(list)
+    for trial, problems in zip(trials["trial"], trials["gaps"], strict=True):
+        for problem in problems:
+            sharing[problem].append(trial)
+    return [f"{len(names)} {'trial has' if len(names) == 1 else 'trials have'} {problem}: {named(names)}."
+            for problem, names in sharing.items()]
+
+
+def named(trials: list[str], most: int = 20) -> str:
+    rest = f", and {len(trials) - most} more (column gaps of tables/trials.csv)" if len(trials) > most else ""
+    return ", ".join(trials[:most]) + rest
+
+
+def frame(rows: list[dict], first: tuple[str, ...]) -> pd.DataFrame:
+    """Values as they were read (None is not NaN, 16 is not 16.0), the columns of `first` always there."""
+    names = list(dict.fromkeys([*first, *(key for row in rows for key in row)]))
+    return pd.DataFrame(rows, columns=names, dtype=object)
+
+
+def numeric(epochs: pd.DataFrame) -> pd.DataFrame:
+    """Measurements as floats, missing ones as NaN; the epoch stays whole and `diverged` a truth value."""
+    kept = {"folder": object, "trial": object, "epoch": int, "diverged": bool} | dict.fromkeys(TEXTS, object)
+    return epochs.astype({name: kept.get(name, float) for name in epochs})

@@ -1,0 +1,124 @@
+"""What the best trial sees: a few validation images with its prediction and the mask. Reads safetensors, not torch."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from safetensors import SafetensorError, safe_open
+
+from analysis.records import read_json
+
+FILES = ("best_validation.safetensors", "best_validation.csv")  # of a trial
+IGNORED = 255  # in a mask: pixels that no score counts
+PREDICTION, MASK, LEFT_OUT = "#de8f05", "#0173b2", "#949494"
+
+
+class NoPicture(ValueError):
+    """The files for the picture are not there, or do not fit each other."""
+
+
+@dataclass(frozen=True)
+class Example:
+    name: str
+    reason: str  # why it is shown: best, median, worst, or the hard case it stands for
+    dice: float
+    image: np.ndarray  # uint8 [H, W, 3]
+    mask: np.ndarray  # uint8 [H, W]: 0 background, 1 pet, 255 ignored
+    predicted: np.ndarray  # bool [H, W]
+
+
+def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
+    """The examples of a trial, and the epoch that made the predictions; NoPicture says what stands in the way."""
+    needed = [study / "validation.safetensors", study / "validation.json", *(trial / name for name in FILES)]
+    missing = [path.name for path in needed if not path.is_file()]
+    if missing:
+        raise NoPicture(f"{', '.join(missing)} not there")
+    labels, problem = read_json(study / "validation.json")
+    if problem or not isinstance(labels, list):
+        raise NoPicture(f"validation.json {problem or 'is not a list'}")
+    try:
+        chosen = choose(read_scores(trial / FILES[1]), labels)
+        return read_examples(study / "validation.safetensors", trial / FILES[0], chosen)
+    except (SafetensorError, OSError, KeyError, IndexError, ValueError) as error:
+        raise NoPicture(f"{type(error).__name__}: {error}") from error
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """Columns name and dice, a row an image, in the order of validation.json."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{"name": row["name"], "dice": float(row["dice"])} for row in csv.DictReader(file)]
+    return pd.DataFrame(rows, columns=["name", "dice"])
+
+
+def choose(scores: pd.DataFrame, labels: list[dict]) -> pd.DataFrame:
+    """Which images to show (index, name, dice, reason): best, median and worst, and the worst of each hard case."""
+    ordered = scores[np.isfinite(scores["dice"])].sort_values("dice", ascending=False, kind="stable").index.to_list()
+    if not ordered:
+        raise NoPicture("best_validation.csv holds no score")
+    picked = {ordered[0]: "best"}
+    picked.setdefault(ordered[len(ordered) // 2], "median")
+    picked.setdefault(ordered[-1], "worst")
+    cases = {index: label.get("hard_cases") or [] for index, label in enumerate(labels) if isinstance(label, dict)}
+    for case in sorted({case for names in cases.values() for case in names if isinstance(case, str)}):
+        having = [index for index in ordered if case in cases.get(index, []) and index not in picked]
+        if having:
+            picked[having[-1]] = case
+    chosen = scores.loc[list(picked)].assign(index=list(picked), reason=list(picked.values()))
+    return chosen[["index", "name", "dice", "reason"]].reset_index(drop=True)
+
+
+def read_examples(validation: Path, predictions: Path, chosen: pd.DataFrame) -> tuple[list[Example], str]:
+    """Only the chosen rows are read: a validation set may be large."""
+    with safe_open(validation, framework="numpy") as truth, safe_open(predictions, framework="numpy") as guess:
+        metadata = guess.metadata() or {}
+        height, width = int(metadata["height_px"]), int(metadata["width_px"])
+        images, masks, packed = truth.get_slice("images"), truth.get_slice("masks"), guess.get_slice("masks_packed")
+        if masks.get_shape()[1:] != [height, width]:
+            raise NoPicture(f"predictions are {height} x {width} px, masks {masks.get_shape()[1:]}")
+        found = []
+        for row in chosen.itertuples():
+            at = slice(row[1], row[1] + 1)
+            bits = np.unpackbits(packed[at][0], count=height * width).reshape(height, width)
+            found.append(Example(row.name, row.reason, row.dice, images[at][0], masks[at][0], bits.astype(bool)))
+    return found, metadata.get("epoch", "not recorded")
+
+
+def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
+    """A row an example: the image, the prediction over it (the mask's outline dashed), the mask over it."""
+    for place, example in enumerate(examples):
+        image, prediction, mask = axes[place]
+        image.imshow(example.image)
+        image.set_ylabel(f"{shortened(example.reason)}\nDice {example.dice:.3f}\n{shortened(example.name)}")
+        truth = example.mask == 1
+        prediction.imshow(tinted(example.image, example.predicted, PREDICTION))
+        outline(prediction, example.predicted, PREDICTION, "solid")
+        outline(prediction, truth, MASK, "dashed")
+        covered = tinted(tinted(example.image, truth, MASK), example.mask == IGNORED, LEFT_OUT, 0.8)
+        mask.imshow(covered)
+        outline(mask, truth, MASK, "solid")
+        for each in axes[place]:
+            each.set(xticks=[], yticks=[])
+            each.grid(False)
+            each.spines[:].set_visible(False)
+    for each, title in zip(axes[0], ["image", "prediction", "mask"], strict=True):
+        each.set_title(title)
+
+
+def tinted(image: np.ndarray, where: np.ndarray, colour: str, strength: float = 0.4) -> np.ndarray:
+    """The image with a colour laid over some of its pixels."""
+    mixed = image * (1 - strength) + np.array(to_rgb(colour)) * 255 * strength
+    return np.where(where[..., None], mixed, image).astype(np.uint8)
+
+
+def outline(axes: Axes, region: np.ndarray, colour: str, style: str) -> None:
+    if region.any() and not region.all():  # a contour of a constant is none, and matplotlib warns
+        axes.contour(region.astype(float), levels=[0.5], colors=["white"], linewidths=2.2)
+        axes.contour(region.astype(float), levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style)
+
+
+def shortened(text: str, most: int = 22) -> str:
+    return text if len(text) <= most else text[: most // 2 - 1] + "…" + text[-most // 2 :]

@@ -1,0 +1,67 @@
+"""JSON as a study leaves it: files missing or cut short, NaN written bare. Says what is wrong, raises nothing."""
+
+import json
+from pathlib import Path
+from typing import TypeGuard
+
+MISSING = "is missing"
+CUT_SHORT = "a result.json whose last line is cut short (left out)"
+NOT_JSON = "lines in result.json that are not JSON objects (left out)"
+LARGEST = 2**53  # whole numbers beyond it are no measurement: a float cannot hold them
+
+
+def read_object(path: Path) -> tuple[dict, str | None]:
+    """The JSON object in a file and None, or {} and what is wrong with the file."""
+    value, problem = read_json(path)
+    if problem is None and not isinstance(value, dict):
+        problem = "is not a JSON object"
+    return (value, None) if isinstance(value, dict) else ({}, problem)
+
+
+def read_json(path: Path) -> tuple[object, str | None]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")), None
+    except FileNotFoundError:
+        return None, MISSING
+    except (OSError, ValueError, RecursionError):
+        return None, "cannot be read"
+
+
+def read_lines(path: Path) -> tuple[list[dict], list[str]]:
+    """The JSON objects of a file, a line each, and the problems met; bare NaN and Infinity are read as such."""
+    try:
+        lines = path.read_bytes().decode("utf-8", errors="replace").split("\n")
+    except OSError:
+        return [], []
+    rows, problems = [], []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            problems.append(CUT_SHORT if number == len(lines) else NOT_JSON)
+    return rows, list(dict.fromkeys(problems))
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """A finite number that a float can hold; truth values are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def is_measurement(value: object) -> bool:
+    """What may stand in a column of numbers: numbers (NaN and infinity too), truth values, nothing."""
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) < LARGEST)
+
+
+def is_finite(value: object) -> bool:
+    return not isinstance(value, float) or abs(value) < float("inf")
+
+
+def scalar(value: object) -> object:
+    """A value that a cell of a frame can hold: lists and dictionaries as their JSON."""
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value

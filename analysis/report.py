@@ -1,0 +1,119 @@
+"""A study's report: python analysis/report.py [RESULTS]
+
+Reads the study's folder (finished, running, interrupted or partly broken) and writes RESULTS/report/:
+report.html (one file, works offline), report.md, report.json, figures/*.png, tables/*.csv.
+"""
+
+import argparse
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis import page
+from analysis.contents import build
+from analysis.load import NotAStudy, is_study, load_study
+from analysis.records import read_object
+
+RESULTS = Path("results")
+ABOUT = "Turn a study's folder into a report: what went well, what went wrong, where and under which settings."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        folder = options.results or newest_study(RESULTS)
+        if not folder.is_dir():
+            raise NotAStudy(f"there is no folder {folder}")
+        written = write_report(folder.resolve())
+    except (NotAStudy, OSError) as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    print(written)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="python analysis/report.py", description=ABOUT,
+                                   epilog="The last line printed is the path of report.html. Exit code 2: no study.")
+    made.add_argument("results", nargs="?", type=Path, metavar="RESULTS",
+                      help="a study's folder, e.g. results/upsample-20261123-190000; left out: the newest in ./results")
+    return made
+
+
+def newest_study(results: Path) -> Path:
+    """The study created last, by its study.json, or by the folder's time where that does not say."""
+    studies = [folder for folder in sorted(results.iterdir()) if is_study(folder)] if results.is_dir() else []
+    if not studies:
+        raise NotAStudy(f"no study in {results.resolve()}: looked for folders with a study.json, or with trial folders"
+                        " (params.json or result.json); name a study's folder, or run one first")
+    return max(studies, key=created)
+
+
+def created(folder: Path) -> float:
+    record, _ = read_object(folder / "study.json")
+    try:
+        return datetime.fromisoformat(record["created"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        return folder.stat().st_mtime
+
+
+def write_report(folder: Path) -> Path:
+    """Writes each file whole or not at all, the page last; returns the path of the page."""
+    study = load_study(folder)
+    made, record = build(study)
+    target = folder / "report"
+    tables = {table.name: table for table in made.blocks(page.Table)}
+    pictures = {picture.name: picture for picture in made.blocks(page.Picture)}
+    frames = {name: table.frame for name, table in tables.items()} | {"trials": study.trials, "epochs": study.epochs}
+    for name, frame in frames.items():
+        write(target / "tables" / f"{name}.csv", frame.to_csv(index=False).encode())
+    for name, picture in pictures.items():
+        write(target / "figures" / f"{name}.png", picture.png)
+    remove_others(target / "tables", {f"{name}.csv" for name in frames})
+    remove_others(target / "figures", {f"{name}.png" for name in pictures})
+    record |= {
+        "status": made.status,
+        "tables": {name: {"caption": table.caption, "rows": table.frame.to_dict("records")}
+                   for name, table in tables.items()},
+        "figures": {name: {"caption": picture.caption, "alt": picture.alt} for name, picture in pictures.items()},
+    }
+    write(target / "report.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
+    write(target / "report.md", page.markdown(made).encode())
+    write(target / "report.html", page.html(made).encode())
+    return target / "report.html"
+
+
+def write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def remove_others(folder: Path, kept: set[str]) -> None:
+    """Figures and tables of an earlier report that this one does not have."""
+    for path in folder.glob("[!.]*"):
+        if path.is_file() and path.name not in kept:
+            path.unlink()
+
+
+def strict(value: object) -> object:
+    """The value as strict JSON has it: no NaN, no infinity (null), no numpy."""
+    if isinstance(value, dict):
+        return {str(key): strict(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(each) for each in value]
+    if isinstance(value, np.generic):
+        return strict(value.item())
+    if value is pd.NA or (isinstance(value, float) and not np.isfinite(value)):
+        return None
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""How numbers, levels and data are put into words: the same way in sentences, tables and captions."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.factors import label, numbers
+from analysis.records import is_number
+
+SCORES = ("dice", "iou", "lowest", "highest", "spread")  # four decimals
+
+
+def show(value: object, name: str = "") -> str:
+    """A value as a table shows it: scores with four decimals, times with one, other floats with four digits."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return "–"
+    if isinstance(value, float | np.floating):
+        if any(word in name for word in SCORES):
+            return f"{value:.4f}"
+        if name.endswith("_s"):
+            return f"{value:.1f}"
+    return str(label(value))
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """1 trial, 2 trials."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def listed(parts: list[str]) -> str:
+    """a, b and c"""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""
+
+
+def settings_text(row: dict, names: list[str]) -> str:
+    return ", ".join(f"{name}={show(row[name], name)}" for name in names if name in row)
+
+
+def data_line(data: dict, trials: pd.DataFrame) -> str:
+    """drawn data, 1024 train / 128 validation images, 64 px (source 128 x 128 px)"""
+    parts = [f"{data['name']} data" if data.get("name") else "data of unknown name"]
+    counts = [f"{data[key]} {word}" for key, word in
+              [("num_train", "train"), ("num_val", "validation"), ("num_test", "test")] if is_number(data.get(key))]
+    parts += [" / ".join(counts) + " images"] if counts else []
+    return ", ".join([*parts, size_text(data, trials)])
+
+
+def size_text(data: dict, trials: pd.DataFrame) -> str:
+    """64 px (source 128 x 128 px), and whether images are enlarged. Every table and figure of scores says this."""
+    sizes = sorted({int(size) for size in numbers(trials, "image_size").dropna()})
+    sizes = sizes or ([data["image_size_px"]] if is_number(data.get("image_size_px")) else [])
+    shown = f"{listed([str(size) for size in sizes])} px" if sizes else "image size not recorded"
+    source = data.get("source_size_px")
+    source = [source, source] if is_number(source) else source
+    if not (isinstance(source, list) and len(source) == 2 and all(is_number(side) for side in source)):
+        return f"{shown} (source size not recorded)"
+    enlarged = ", enlarged" if sizes and max(sizes) > min(source) else ""
+    return f"{shown} (source {source[0]} x {source[1]} px{enlarged})"

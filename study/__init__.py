@@ -1,0 +1,1 @@
+"""Many runs: the only home of Ray and Optuna."""

@@ -1,0 +1,127 @@
+"""study.json: what was asked, on which data, with which code and machine; and the study's other files of its own."""
+
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from safetensors.numpy import save_file
+
+from search_spaces import Space
+from study.options import Options
+from trials.config import TrialConfig
+from trials.data import prepare, split_indices, written_masks
+
+SCHEMA_VERSION = 1
+FILE = "study.json"
+PACKAGES = ("torch", "torchvision", "albumentations", "ray", "optuna", "numpy", "pandas", "seaborn")
+
+
+def new_manifest(
+    name: str, space: Space, config: TrialConfig, options: Options, num_trials: int, data: dict[str, Any]
+) -> dict[str, Any]:
+    """study.json of a study that begins now."""
+    varied = set(space.axes) | {"seed"}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": name,
+        "created": now(),
+        "finished": None,
+        "interrupted": False,
+        "space": space.to_dict(),
+        "options": {**options.to_dict(), "epochs": config.epochs},
+        "fixed": {field: value for field, value in config.to_dict().items() if field not in varied},
+        "num_trials": num_trials,
+        "data": data,
+        "provenance": provenance(),
+    }
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """study.json of a folder. Raises FileNotFoundError or ValueError, naming the file, where it is none of ours."""
+    path = folder / FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"no study in {folder.absolute()}: it has no {FILE}")
+    try:
+        manifest = json.loads(path.read_text())
+        found = manifest["schema_version"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a study's manifest ({type(error).__name__}: {error})") from None
+    if found != SCHEMA_VERSION:
+        raise ValueError(f"{path}: schema_version {found}; this version reads {SCHEMA_VERSION}")
+    return manifest
+
+
+def write(folder: Path, manifest: dict[str, Any]) -> None:
+    """Writes study.json, whole or not at all."""
+    write_json(folder / FILE, manifest)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Strict JSON, whole or not at all."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def write_validation(folder: Path, config: TrialConfig) -> None:
+    """The validation images (uint8 N,H,W,3) and masks (uint8 N,H,W), so that the report needs neither torch nor data."""
+    prepared = prepare(config)
+    indices = split_indices(prepared, "val", config.val_limit)
+    masks = written_masks(prepared.trimaps_NHW[indices], config.border)
+    images = np.ascontiguousarray(prepared.images_NHWC[indices])
+    save_file({"images": images, "masks": masks}, str(folder / "validation.safetensors"))
+    listed = [{"name": prepared.names[i], "hard_cases": list(prepared.hard_cases[i])} for i in indices]
+    write_json(folder / "validation.json", listed)
+
+
+def now() -> str:
+    """The time as text, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def provenance() -> dict[str, Any]:
+    """Commit, versions, hardware and command."""
+    commit = _git("rev-parse", "HEAD")
+    return {
+        "commit": commit,
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+        "hardware": hardware(),
+        "command": shlex.join(["python", "-m", "study.run", *sys.argv[1:]]),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, memory and GPUs of this machine."""
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "cpu": _cpu_model() or platform.machine(),
+        "num_cpus": psutil.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }
+
+
+def _cpu_model() -> str | None:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None  # no git, or not a clone
+    return found.stdout.strip()

@@ -1,0 +1,145 @@
+"""What is seen while a study runs: a live table on the terminal; and the record of how each trial ended."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from trials.outcome import Outcome, error_outcome, outcome_of
+
+ROWS_SHOWN = 15  # the best trials; a terminal is not endless
+
+
+class OutcomeWriter(Callback):
+    """Writes outcome.json into the folder of each trial that ends; a trial without one was interrupted."""
+
+    def __init__(self, epochs: int):
+        self._epochs = epochs
+        self.outcomes: dict[str, Outcome] = {}  # by trial
+        self._stopped: set[str] = set()  # by the scheduler
+
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info) -> None:
+        """A result that is `done` already was stopped by the scheduler."""
+        if result.get("done"):
+            self._stopped.add(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
+        """completed, pruned or diverged; or stopped with the study, when its time was up."""
+        outcome = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
+        if outcome.outcome == "pruned" and trial.trial_id not in self._stopped:
+            outcome = Outcome(**{**outcome.__dict__, "outcome": "interrupted"})
+        self._write(trial, outcome)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
+        """out_of_memory or failed, with the error's text."""
+        error = trial.get_pickled_error() or trial.get_error()
+        cause = getattr(error, "cause", None) or error
+        lines = str(cause).strip().splitlines() or [""]
+        last = trial.last_result
+        self._write(trial, error_outcome(type(cause).__name__, lines[-1], last, last.get("time_total_s")))
+
+    def _write(self, trial: Trial, outcome: Outcome) -> None:
+        self.outcomes[trial.trial_id] = outcome
+        if trial.local_path:  # Ray copies this folder to the study's storage, wherever that is
+            (Path(trial.local_path) / "outcome.json").write_text(outcome.to_json())
+
+
+class Progress(Callback):
+    """The trials so far, best first, and the time that remains; on stderr. Where that is no terminal, a line a trial.
+
+    Ray pickles it with the study: what belongs to the terminal is made in `setup`.
+    """
+
+    def __init__(self, writer: OutcomeWriter, axes: Sequence[str], metric: str, mode: str, num_trials: int, epochs: int):
+        self._writer, self._axes, self._metric, self._mode = writer, list(axes), metric, mode
+        self._num_trials, self._epochs = num_trials, epochs
+        self._live: Live | None = None
+        self._told: set[str] = set()
+        self._num_ended = self._num_ended_before = 0
+
+    def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
+        """Starts the live table, on a terminal."""
+        self._console, self._started = Console(stderr=True), time.monotonic()
+        if sys.stderr.isatty():
+            self._live = Live(console=self._console, refresh_per_second=2, transient=False)
+            self._live.start()
+
+    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info) -> None:
+        """Renews the table."""
+        self._show(trials)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
+        """Tells of trials that have ended since."""
+        self._num_ended = sum(trial.is_finished() for trial in trials)
+        if iteration <= 1:
+            self._num_ended_before = self._num_ended  # a resumed study's
+        for trial in trials:
+            outcome = self._writer.outcomes.get(trial.trial_id)
+            if outcome and trial.trial_id not in self._told:
+                self._told.add(trial.trial_id)
+                self._tell(trial, outcome)
+                self._show(trials)
+
+    def on_experiment_end(self, trials: list[Trial], **info) -> None:
+        """Leaves the table as it is."""
+        self.close()
+
+    def close(self) -> None:
+        """Ends the live table; the terminal is as it was."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+    def _tell(self, trial: Trial, outcome: Outcome) -> None:
+        if self._live:
+            return
+        best = "" if outcome.best_val_dice is None else f", best val_dice {outcome.best_val_dice:.4f}"
+        error = f": {outcome.error_text}" if outcome.error_text else ""
+        settings = " ".join(f"{axis}={_short(trial.config[axis])}" for axis in self._axes if axis in trial.config)
+        self._console.print(
+            f"[{self._num_ended}/{self._num_trials}] {outcome.outcome} after epoch {outcome.epoch}{best}{error} | "
+            f"{settings} | {self._remaining()}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _show(self, trials: list[Trial]) -> None:
+        if self._live:
+            self._live.update(self._table(trials))
+
+    def _table(self, trials: list[Trial]) -> Table:
+        table = Table(title=f"{self._num_ended} of {self._num_trials} trials ended, {self._remaining()}")
+        for column in ("trial", *self._axes, "epoch", "train loss", "val loss", self._metric, "state"):
+            table.add_column(column)
+        sign = -1 if self._mode == "max" else 1
+        seen = [trial for trial in trials if trial.last_result.get(self._metric) is not None]
+        for trial in sorted(seen, key=lambda trial: sign * trial.last_result[self._metric])[:ROWS_SHOWN]:
+            last, outcome = trial.last_result, self._writer.outcomes.get(trial.trial_id)
+            table.add_row(
+                trial.trial_id,
+                *(_short(trial.config.get(axis, "")) for axis in self._axes),
+                f"{last['epoch']}/{self._epochs}",
+                _short(last["train_loss"]),
+                _short(last["val_loss"]),
+                f"{last[self._metric]:.4f}",
+                outcome.outcome if outcome else trial.status.lower(),
+            )
+        return table
+
+    def _remaining(self) -> str:
+        ended_here = self._num_ended - self._num_ended_before
+        if not ended_here:
+            return "remaining time not known yet"
+        left_s = (time.monotonic() - self._started) / ended_here * (self._num_trials - self._num_ended)
+        return f"about {left_s / 60:.0f} min left" if left_s >= 90 else f"about {left_s:.0f} s left"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,101 @@
+"""What a study was asked to do: the command line's options, complete, as they are written into study.json."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search_spaces import Space
+from search_spaces.space import Choice
+from study.trainable import METRIC_MODES
+from trials.config import TrialConfig, checked
+
+# TrialConfig fields and numbers of trials, by how much time there is. A space's own fields and --set go before them.
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "samples": 12,
+        "fields": {
+            "data": "drawn",
+            "image_size": 64,
+            "width": 8,
+            "epochs": 9,
+            "images_per_epoch": 1024,
+            "batch_size": 16,
+            "augment": "flip",
+        },
+    },
+    "report": {
+        "samples": 24,
+        "fields": {
+            "data": "pets",
+            "image_size": 256,
+            "width": 64,
+            "epochs": 200,
+            "batch_size": 32,
+            "augment": "report",
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """A study, but for its name and place."""
+
+    preset: str
+    search: str
+    scheduler: str
+    samples: int  # configurations
+    seeds: int  # runs of each
+    metric: str
+    time_budget_s: float | None
+    concurrent: int | None  # None: as many as the resources allow
+    cpus_per_trial: float
+    gpus_per_trial: float | None  # None: 1 where there is a GPU
+    points: Mapping[str, list] = field(default_factory=dict)  # of the grid, on axes that are ranges
+
+    @property
+    def mode(self) -> str:
+        """Whether more of the metric is better: "max" or "min"."""
+        return METRIC_MODES[self.metric]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every option, and the mode that follows from the metric."""
+        return {**dataclasses.asdict(self), "mode": self.mode}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Options":
+        """The options that `to_dict` wrote down."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in data.items() if name in names})
+
+
+def settle(space: Space, preset: str, settings: Mapping[str, Any]) -> tuple[Space, TrialConfig]:
+    """The space with the settings fixed, and the configuration that every trial starts from (the baseline).
+
+    A field's value is the axis's, else that of `settings`, else the space's, else the preset's, else the default.
+    Raises ValueError, naming the field, for a value that some trial of the space could not have.
+    """
+    space = space.fixing(settings)
+    fields = {**PRESETS[preset]["fields"], **space.fixed}
+    if fields.get("data_root"):
+        fields["data_root"] = str(Path(fields["data_root"]).absolute())  # Ray's workers have another folder
+    check_axes(space, fields)
+    return space, TrialConfig.from_dict({**fields, **space.baseline})
+
+
+def check_axes(space: Space, fields: Mapping[str, Any]) -> None:
+    """Raises ValueError for a value on an axis that TrialConfig does not allow, whatever the other axes have."""
+    for name, axis in space.axes.items():
+        for value in axis.values if isinstance(axis, Choice) else (axis.low, axis.high):
+            checked(name, value)
+            TrialConfig.from_dict({**fields, **space.baseline, name: value})
+
+
+def largest_batch(space: Space, config: TrialConfig) -> int:
+    """The largest batch size that a trial of the space may have."""
+    axis = space.axes.get("batch_size")
+    if axis is None:
+        return config.batch_size
+    return max(axis.values) if isinstance(axis, Choice) else int(axis.high)  # type: ignore[arg-type, type-var]

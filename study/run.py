@@ -1,0 +1,251 @@
+"""A study, from one command to charts: python -m study.run --space upsample"""
+
+import argparse
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from search_spaces import SPACES, load_space, space_from_dict
+from study import manifest
+from study.launch import Study, connect, run_study
+from study.optuna_space import grid
+from study.options import PRESETS, Options, largest_batch, settle
+from study.planning import plan
+from study.search import SAMPLERS
+from study.stopping import SCHEDULERS
+from study.trainable import METRIC_MODES
+from trials import checkpoint
+from trials.config import TrialConfig, checked, parse, parse_settings
+from trials.data import check_batch_size, describe
+from trials.predict import test_score
+
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
+REPORT = Path(__file__).parents[1] / "analysis" / "report.py"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; 0 for a finished study, 1 if every trial failed, 2 for bad input, 130 after Ctrl-C."""
+    options = parser().parse_args(arguments)
+    if options.list:
+        print(_listing())
+        return 0
+    try:
+        try:
+            study, written = _resumed(options) if options.resume else _asked(options)
+        except (ValueError, TypeError, OSError) as error:
+            print(f"study.run: {error}", file=sys.stderr)
+            return 2
+        if options.dry_run:
+            print(plan(study.space, study.config, study.options, study.num_trials).to_text(study.options))
+            return 0
+        if not options.resume:
+            study.folder.mkdir(parents=True)
+            manifest.write_validation(study.folder, study.config)
+        manifest.write(study.folder, {**written, "finished": None, "interrupted": False})
+        return _run(study, written, options)
+    except KeyboardInterrupt:
+        print("\nstudy.run: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        prog="python -m study.run",
+        description="Trains many networks from a search space and reports what made them go right or wrong.",
+    )
+    p.add_argument("--space", help=f"{', '.join(SPACES)}, or a .py file that defines SPACE")
+    p.add_argument("--list", action="store_true", help="print every space with its question and axes")
+    p.add_argument("--preset", choices=PRESETS, default="quick", help="quick: minutes on two cores; report: the report")
+    p.add_argument("--search", choices=SAMPLERS, default="optuna", help="who chooses configurations (default: optuna)")
+    p.add_argument("--points", action="append", default=[], metavar="AXIS=A,B", help="a grid's points on a range")
+    p.add_argument("--scheduler", choices=SCHEDULERS, default="asha", help="who stops trials early (default: asha)")
+    p.add_argument("--samples", type=_positive_int, help="configurations to try (default: the preset's)")
+    p.add_argument("--seeds", type=_positive_int, default=1, help="runs of each configuration, under seeds 0, 1, ...")
+    p.add_argument("--epochs", type=_positive_int, help="epochs of a trial that is not stopped")
+    p.add_argument("--time-budget", type=_positive_float, metavar="S", help="seconds after which the study ends")
+    p.add_argument("--concurrent", type=_positive_int, help="trials at a time (default: as the resources allow)")
+    p.add_argument("--cpus-per-trial", type=_positive_float, default=1, help="default: 1")
+    p.add_argument("--gpus-per-trial", type=_fraction, help="a fraction is allowed (default: 1 where there is a GPU)")
+    p.add_argument("--metric", choices=METRIC_MODES, default="val_dice", help="what is searched for (val_dice)")
+    p.add_argument("--data", help="drawn, pets or folder")
+    p.add_argument("--data-root", help="the folder that holds oxford-iiit-pet/, or images/ and masks/")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fixes any field of TrialConfig")
+    p.add_argument("--results", default="results", help="where studies are kept (default: results)")
+    p.add_argument("--name", help="the study's folder (default: the space and the time)")
+    p.add_argument("--address", help="a Ray cluster's address (default: one is started on this machine)")
+    p.add_argument("--resume", action="store_true", help="go on with the study --name, or the newest in --results")
+    p.add_argument("--dry-run", action="store_true", help="print trials, disk and memory it would take, and stop")
+    return p
+
+
+def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+    """The study that the command line describes, and its manifest; every error there is, is raised here."""
+    if not options.space:
+        raise ValueError(f"--space is missing; it takes {', '.join(SPACES)} or a .py file (--list shows them)")
+    settings = parse_settings(options.set)
+    for name in ("data", "data_root", "epochs"):
+        if getattr(options, name) is not None:
+            settings[name] = checked(name, getattr(options, name))
+    space, config = settle(load_space(options.space), options.preset, settings)
+    points = _points(options.points)
+    asked = Options(
+        preset=options.preset,
+        search=options.search,
+        scheduler=options.scheduler,
+        samples=options.samples or PRESETS[options.preset]["samples"],
+        seeds=options.seeds,
+        metric=options.metric,
+        time_budget_s=options.time_budget,
+        concurrent=options.concurrent,
+        cpus_per_trial=options.cpus_per_trial,
+        gpus_per_trial=options.gpus_per_trial,
+        points=points,
+    )
+    first = [dict(space.baseline)]
+    if options.search == "grid":
+        first = grid(space, points)[: options.samples]
+        asked = Options.from_dict({**asked.to_dict(), "samples": len(first)})
+    num_trials = asked.samples * asked.seeds
+    folder = _new_folder(options, space.name)
+    data = describe(config)
+    check_batch_size(largest_batch(space, config), data["num_train"])
+    study = Study(folder, space, config, asked, first, num_trials)
+    return study, manifest.new_manifest(folder.name, space, config, asked, num_trials, data)
+
+
+def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+    """The study that lies in the folder, whatever else the command line says; only --space may be named again."""
+    results = Path(options.results).absolute()
+    folder = results / options.name if options.name else _newest(results)
+    written = manifest.read(folder)
+    space = space_from_dict(written["space"])
+    if options.space and load_space(options.space).name != space.name:
+        raise ValueError(f"{folder} is a study of space {space.name!r}, not {options.space!r}; --resume cannot change it")
+    if written["finished"]:
+        raise ValueError(f"{folder} is finished; start another study, or renew its report: {_report_command(folder)}")
+    config = TrialConfig.from_dict({**written["fixed"], **space.baseline})
+    asked = Options.from_dict(written["options"])
+    return Study(folder, space, config, asked, [], written["num_trials"]), written
+
+
+def _run(study: Study, written: dict[str, Any], options: argparse.Namespace) -> int:
+    dashboard = connect(options.address)
+    print(f"study      {study.folder}\nquestion   {study.space.question}\ndashboard  {dashboard}", file=sys.stderr)
+    try:
+        results = run_study(study, resume=options.resume)
+        out_of_time = "interrupted" in _outcomes(study.folder)
+        interrupted = results.num_terminated + results.num_errors < study.num_trials and not out_of_time
+        all_failed = len(results) > 0 and results.num_errors == len(results)
+        if not interrupted and not all_failed:
+            _score_best(study, results)
+    finally:
+        ray.shutdown()
+    ended = {"interrupted": True} if interrupted else {"finished": manifest.now(), "interrupted": False}
+    manifest.write(study.folder, {**written, **ended})
+    if interrupted:
+        print(f"interrupted; go on with: python -m study.run --resume --name {study.folder.name}", file=sys.stderr)
+    if all_failed:
+        print("every trial failed; the first error is in its outcome.json and in the report", file=sys.stderr)
+    _write_report(study.folder)
+    return INTERRUPTED if interrupted else 1 if all_failed else 0
+
+
+def _outcomes(folder: Path) -> list[str]:
+    return [json.loads(path.read_text())["outcome"] for path in folder.glob("*/outcome.json")]
+
+
+def _score_best(study: Study, results: ray.tune.ResultGrid) -> None:
+    """The best trial's score on the test split, the only time it is looked at."""
+    best = results.get_best_result(study.options.metric, study.options.mode, scope="all")
+    if best.checkpoint is None:
+        return
+    with best.checkpoint.as_directory() as folder:
+        score = test_score(Path(folder) / checkpoint.BEST)
+    trial = {"trial": best.metrics["trial_id"], "folder": Path(best.path).name}
+    manifest.write_json(study.folder / "test.json", {**trial, **score})
+    print(f"test Dice of the best trial ({trial['folder']}): {score['test_dice']:.4f}", file=sys.stderr)
+
+
+def _write_report(folder: Path) -> None:
+    """The report, by a process of its own; the last two lines on stdout are its path and the study's."""
+    written = subprocess.run([sys.executable, str(REPORT), str(folder)], stdout=subprocess.PIPE, text=True)
+    if written.returncode != 0:
+        print(f"the report was not written; try again with: {_report_command(folder)}", file=sys.stderr)
+    print(folder / "report" / "report.html")
+    print(folder)
+
+
+def _report_command(folder: Path) -> str:
+    return f"python analysis/report.py {folder}"
+
+
+def _new_folder(options: argparse.Namespace, space_name: str) -> Path:
+    results = Path(options.results).absolute()
+    name = options.name or f"{space_name}-{datetime.now():%Y%m%d-%H%M%S}"
+    if (results / name).exists():
+        raise FileExistsError(f"{results / name} exists; --resume goes on with it, another --name starts a new study")
+    return results / name
+
+
+def _newest(results: Path) -> Path:
+    studies = sorted(results.glob(f"*/{manifest.FILE}"), key=lambda path: json.loads(path.read_text())["created"])
+    if not studies:
+        raise FileNotFoundError(f"no study in {results}; --results names the folder that holds them")
+    return studies[-1].parent
+
+
+def _points(texts: list[str]) -> dict[str, list]:
+    points = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not equals:
+            raise ValueError(f"--points {text!r}; it takes AXIS=A,B,C, --points lr=0.001,0.01 for one")
+        points[name] = [parse(name, value) for value in values.split(",")]
+    return points
+
+
+def _listing() -> str:
+    lines = []
+    for space in SPACES.values():
+        lines.append(f"{space.name}: {space.question}")
+        for name, axis in space.axes.items():
+            condition = space.conditions.get(name)
+            only = f"  (only where {condition[0]}={condition[1]})" if condition else ""
+            lines.append(f"    {name:13} {axis}{only}")
+    return "\n".join(lines)
+
+
+def _positive_int(text: str) -> int:
+    return int(_above_zero(text, int))
+
+
+def _positive_float(text: str) -> float:
+    return _above_zero(text, float)
+
+
+def _fraction(text: str) -> float:
+    return _checked_number(text, float, lambda value: value >= 0, "0 or more")
+
+
+def _above_zero(text: str, kind: type) -> Any:
+    return _checked_number(text, kind, lambda value: value > 0, "above 0")
+
+
+def _checked_number(text: str, kind: type, allowed, words: str) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = None
+    if value is None or not allowed(value):
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a {'whole ' if kind is int else ''}number {words}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
