@@ -17,7 +17,8 @@ $(READY): pyproject.toml constraints.txt
 study: $(READY)
 	$(VENV)/bin/python -m study.run $(STUDY)
 
-test: $(READY) lint
+test: $(READY)
+	$(VENV)/bin/ruff check .
 	$(VENV)/bin/python -m pytest -m "not slow and not gpu"
 
 test-slow: $(READY)

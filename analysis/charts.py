@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 STYLE = {  # sizes that stay legible when the figure is as wide as a phone
@@ -20,7 +21,8 @@ STYLE = {  # sizes that stay legible when the figure is as wide as a phone
 }
 DPI = 160
 WIDTH_IN = 6.0
-STRONG = (0, 1, 2, 4, 3, 9, 5, 7)  # of the colour-blind palette, those that stand out on white, far ones together
+STRONG = (0, 1, 2, 4, 3, 9, 7, 5)  # of the colour-blind palette, those that stand out on white, far ones together
+LEGEND_WIDTH = 66  # characters in a row of a legend
 LOG_RATIO = 30  # losses that span more are drawn on a log axis
 # outcome: marker, size, colour (of the colour-blind palette)
 OUTCOMES = {
@@ -28,6 +30,7 @@ OUTCOMES = {
     "frozen": ("D", 45, "#56b4e9"), "out_of_memory": ("s", 45, "#de8f05"), "failed": ("P", 60, "#ca9161"),
     "interrupted": ("v", 45, "#cc78bc"), "running": ("^", 45, "#029e73"),
 }
+CASING = [withStroke(linewidth=3.6, foreground="white")]  # a median stands out from the lines below it
 OTHER_OUTCOME = ("*", 60, "#000000")
 
 
@@ -53,20 +56,21 @@ def png(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_
 def draw_curves(curves: pd.DataFrame, medians: pd.DataFrame, ends: pd.DataFrame, axes: Axes, *, colours: dict,
                 name: str) -> None:
     """A thin line a trial, a bold median a level (dotted once less than half of its trials remain), marked ends."""
-    faint = min(0.45, 12 / max(curves["folder"].nunique(), 1) + 0.08)
+    few = fewness(curves["folder"].nunique())
     for level, colour in colours.items():
         own = curves[curves["level"] == level]
         lines = [group[["epoch", "value"]].to_numpy(float) for _, group in own.groupby("folder")]
-        axes.add_collection(LineCollection(lines, colors=[colour], linewidths=0.8, alpha=faint))
+        axes.add_collection(LineCollection(lines, colors=[colour], linewidths=0.8, alpha=0.04 + 0.41 * few))
         median = medians[medians["level"] == level]
-        axes.plot(median["epoch"], median["median"], color=colour, linewidth=2.6, linestyle=(0, (1.5, 1)))
+        axes.plot(median["epoch"], median["median"], color=colour, linewidth=2.6, linestyle=(0, (1.5, 1)), zorder=5)
         most = median[median["most"]]
-        axes.plot(most["epoch"], most["median"], color=colour, linewidth=2.6, marker="o" if len(median) == 1 else None)
+        axes.plot(most["epoch"], most["median"], color=colour, linewidth=2.6, zorder=6, path_effects=CASING,
+                  marker="o" if len(median) == 1 else None)
         own_ends = ends[ends["level"] == level]
         for outcome, marker, size in [("pruned", "o", 12), ("diverged", "X", 70)]:
             here = own_ends[own_ends["outcome"] == outcome]
-            axes.scatter(here["epoch"], here["value"], marker=marker, s=size, color=[colour], zorder=4,
-                         edgecolors="black" if outcome == "diverged" else "none", linewidths=0.7)
+            axes.scatter(here["epoch"], here["value"], marker=marker, s=size * few, color=[colour], zorder=7,
+                         edgecolors="black" if outcome == "diverged" else "none", linewidths=0.7 * few)
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set(xlabel="epoch", ylabel=name)
@@ -97,7 +101,8 @@ def curve_legend(axes: Axes, ends: pd.DataFrame, colours: dict, title: str) -> N
 
 
 def legend_above(axes: Axes, handles: list, title: str) -> None:
-    columns = 4 if max((len(str(handle.get_label())) for handle in handles), default=0) < 14 else 3
+    widths = [len(str(handle.get_label())) + 6 for handle in handles]  # in characters, the mark and its gap included
+    columns = len(handles) if sum(widths) <= LEGEND_WIDTH else max(1, LEGEND_WIDTH // max(widths))
     axes.figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title, frameon=False,
                        columnspacing=1.2, handletextpad=0.5)
 
@@ -105,10 +110,11 @@ def legend_above(axes: Axes, handles: list, title: str) -> None:
 def draw_best_against(best: pd.DataFrame, axes: Axes, *, colours: dict, name: str, metric: str, log: bool,
                       title: str) -> None:
     """The best score of each trial (columns x, value, level, outcome): colour says the level, marker the outcome."""
+    few = fewness(len(best))
     for (level, outcome), group in best.groupby(["level", "outcome"], sort=False):
         marker, size, _ = OUTCOMES.get(outcome, OTHER_OUTCOME)
-        axes.scatter(group["x"], group["value"], marker=marker, s=size, color=[colours[level]], alpha=0.85,
-                     edgecolors="black" if outcome == "diverged" else "white", linewidths=0.6)
+        axes.scatter(group["x"], group["value"], marker=marker, s=size * few, color=[colours[level]], alpha=0.85,
+                     edgecolors="black" if outcome == "diverged" else "white", linewidths=0.6 * few)
     axes.set(xlabel=name, ylabel=f"best {metric}")
     if log:
         log_axis(axes, "x")
@@ -119,9 +125,11 @@ def draw_best_against(best: pd.DataFrame, axes: Axes, *, colours: dict, name: st
 
 def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[str], ylabel: str, log: bool) -> None:
     """Where in the space trials ended how (columns x, y, outcome); `ticks` names the places 0, 1, ... of y."""
+    few = fewness(len(places))
     for outcome, group in sorted(places.groupby("outcome"), key=lambda item: item[0] == "diverged"):
         marker, size, colour = OUTCOMES.get(outcome, OTHER_OUTCOME)
-        axes.scatter(group["x"], group["y"], marker=marker, s=size, color=colour, edgecolors="white", linewidths=0.6)
+        axes.scatter(group["x"], group["y"], marker=marker, s=size * few, color=colour, edgecolors="white",
+                     linewidths=0.6 * few)
     axes.set(xlabel=name, ylabel=ylabel)
     if log:
         log_axis(axes, "x")
@@ -147,6 +155,11 @@ def log_axis(axes: Axes, which: str) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def fewness(num_trials: int) -> float:
+    """1 for up to 60 trials, less for more: marks and lines shrink and fade so that thousands can be told apart."""
+    return max(0.15, min(1.0, 60 / max(num_trials, 1)))
 
 
 def needs_log(values: pd.Series) -> bool:

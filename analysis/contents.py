@@ -68,8 +68,8 @@ def status(study: Study, facts: dict) -> str:
     last = study.epochs["timestamp"].max()
     known = study.state != "finished" and 0 < last < LATEST
     heard = f" (last result {at(datetime.fromtimestamp(last, UTC))})" if known else ""
-    return (f"{study.folder.name}: {STATES[study.state]}{heard}; {count(facts['num_trials'], 'trial')}{planned} started,"
-            f" {facts['num_measured']} with results. Report of {at(datetime.now(UTC))}.")
+    started = f"{count(facts['num_trials'], 'trial')}{planned} started, {facts['num_measured']} with results"
+    return f"{study.folder.name}: {STATES[study.state]}{heard}; {started}. Report of {at(datetime.now(UTC))}."
 
 
 def at(time: datetime) -> str:
@@ -97,8 +97,8 @@ def axis_values(space: dict, factor: Factor) -> str:
 
 def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Table]:
     summaries = [(factor, level_summary(ranked, factor, metric)) for factor in factors if factor.kind == "choice"]
-    return [Table(f"levels_{factor.name}", f"By {factor.title}: median, lowest and highest of the trials' best {metric};"
-                  " pruned and diverged trials count with what they had reached.", summary)
+    return [Table(f"levels_{factor.name}", f"By {factor.title}: median, lowest and highest of the trials' best"
+                  f" {metric}; pruned and diverged trials count with what they had reached.", summary)
             for factor, summary in summaries if len(summary)]
 
 
@@ -111,8 +111,8 @@ def curves_section(study: Study, factors: list[Factor]) -> Section:
 def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> Section:
     if ranked.empty:
         return Section("Ranking", [])
-    caption = (f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score. images_per_s"
-               " is the median over epochs; duration_s the time so far where a trial has not ended.")
+    caption = (f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score."
+               " images_per_s is the median over epochs; duration_s the time so far where a trial has not ended.")
     table = Table("ranking", caption, ranking_table(ranked, factors, metric))
     return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
 

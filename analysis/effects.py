@@ -41,7 +41,7 @@ def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: s
 
 def ranking_table(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
     names = ["rank", "trial", *settings_columns(ranked, factors), f"best_{metric}", "best_epoch", "outcome",
-             "num_epochs", "epochs", "seed", "images_per_s", "duration_s"]
+             "num_epochs", "seed", "images_per_s", "duration_s"]
     return ranked[[name for name in dict.fromkeys(names) if name in ranked]]
 
 

@@ -98,7 +98,7 @@ def numbers(trials: pd.DataFrame, name: str) -> pd.Series:
     return pd.to_numeric(trials[name], errors="coerce").astype(float)
 
 
-def label(value: object) -> object:
+def label(value: object) -> str | float:
     """A setting's value as text: true, none, 16, 0.001, deconv; NaN (not recorded) stays NaN."""
     if isinstance(value, bool | np.bool_):
         return "true" if value else "false"

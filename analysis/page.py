@@ -1,6 +1,7 @@
 """A report as data (sections of text, tables and figures), and its two forms: one HTML file, and Markdown."""
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
@@ -40,7 +41,7 @@ class Picture:
 @dataclass(frozen=True)
 class Section:
     title: str
-    blocks: list[Text | Items | Table | Picture]
+    blocks: Sequence[Text | Items | Table | Picture]
 
 
 @dataclass(frozen=True)

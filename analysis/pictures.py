@@ -17,7 +17,7 @@ IGNORED = 255  # in a mask: pixels that no score counts
 PREDICTION, MASK, LEFT_OUT = "#de8f05", "#0173b2", "#949494"
 
 
-class NoPicture(ValueError):
+class NoPicture(Exception):
     """The files for the picture are not there, or do not fit each other."""
 
 
@@ -41,9 +41,12 @@ def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
     if problem or not isinstance(labels, list):
         raise NoPicture(f"validation.json {problem or 'is not a list'}")
     try:
-        chosen = choose(read_scores(trial / FILES[1]), labels)
+        scores = read_scores(trial / FILES[1])
+        if scores["name"].to_list() != [label.get("name") for label in labels if isinstance(label, dict)]:
+            raise NoPicture("best_validation.csv is of other images than validation.json")
+        chosen = choose(scores, labels)
         return read_examples(study / "validation.safetensors", trial / FILES[0], chosen)
-    except (SafetensorError, OSError, KeyError, IndexError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         raise NoPicture(f"{type(error).__name__}: {error}") from error
 
 
@@ -79,6 +82,8 @@ def read_examples(validation: Path, predictions: Path, chosen: pd.DataFrame) -> 
         images, masks, packed = truth.get_slice("images"), truth.get_slice("masks"), guess.get_slice("masks_packed")
         if masks.get_shape()[1:] != [height, width]:
             raise NoPicture(f"predictions are {height} x {width} px, masks {masks.get_shape()[1:]}")
+        if packed.get_shape()[1:] != [(height * width + 7) // 8]:
+            raise NoPicture(f"predictions of {height} x {width} px do not fit {packed.get_shape()[1:]} bytes")
         found = []
         for row in chosen.itertuples():
             at = slice(row[1], row[1] + 1)

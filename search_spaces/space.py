@@ -146,13 +146,13 @@ class Space:
                     if wanted != value:
                         axes.pop(dependent, None)
         if not axes:
-            raise ValueError(f"--set fixes every axis of space {self.name!r}: {', '.join(self.axes)}; leave one to vary")
+            raise ValueError(
+                f"--set fixes every axis of space {self.name!r}: {', '.join(self.axes)}; leave one to vary"
+            )
         baseline = {name: value for name, value in self.baseline.items() if name in axes}
         for name in set(axes) - set(baseline) - set(conditions):
             baseline[name] = _any_value(axes[name])  # an axis whose condition now always holds
-        return replace(
-            self, axes=axes, fixed={**self.fixed, **settings}, baseline=baseline, conditions=conditions
-        )
+        return replace(self, axes=axes, fixed={**self.fixed, **settings}, baseline=baseline, conditions=conditions)
 
     def to_dict(self) -> dict:
         """The space in full, as JSON can hold it."""

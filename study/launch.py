@@ -37,7 +37,9 @@ class Study:
 
 def connect(address: str | None) -> str:
     """Connects to the Ray cluster at the address, or starts one here; gives the dashboard's URL."""
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # JSON alone: CSV drops keys, TensorBoardX drops NaN
+    os.environ.setdefault(
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"
+    )  # JSON alone: CSV drops keys, TensorBoardX drops NaN
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

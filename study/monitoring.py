@@ -56,7 +56,9 @@ class Progress(Callback):
     Ray pickles it with the study: what belongs to the terminal is made in `setup`.
     """
 
-    def __init__(self, writer: OutcomeWriter, axes: Sequence[str], metric: str, mode: str, num_trials: int, epochs: int):
+    def __init__(
+        self, writer: OutcomeWriter, axes: Sequence[str], metric: str, mode: str, num_trials: int, epochs: int
+    ):
         self._writer, self._axes, self._metric, self._mode = writer, list(axes), metric, mode
         self._num_trials, self._epochs = num_trials, epochs
         self._live: Live | None = None

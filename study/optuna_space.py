@@ -28,7 +28,7 @@ def suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
     """The trial's value on the axis."""
     match axis:
         case Choice(values):
-            return trial.suggest_categorical(name, values)
+            return trial.suggest_categorical(name, values)  # type: ignore[return-value]  # one of `values`
         case Uniform(low, high):
             return trial.suggest_float(name, low, high)
         case LogUniform(low, high):

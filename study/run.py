@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.tune import ResultGrid
 
 from search_spaces import SPACES, load_space, space_from_dict
 from study import manifest
 from study.launch import Study, connect, run_study
-from study.optuna_space import grid
 from study.options import PRESETS, Options, largest_batch, settle
+from study.optuna_space import grid
 from study.planning import plan
 from study.search import SAMPLERS
 from study.stopping import SCHEDULERS
@@ -126,7 +127,9 @@ def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     written = manifest.read(folder)
     space = space_from_dict(written["space"])
     if options.space and load_space(options.space).name != space.name:
-        raise ValueError(f"{folder} is a study of space {space.name!r}, not {options.space!r}; --resume cannot change it")
+        raise ValueError(
+            f"{folder} is a study of space {space.name!r}, not {options.space!r}; --resume cannot change it"
+        )
     if written["finished"]:
         raise ValueError(f"{folder} is finished; start another study, or renew its report: {_report_command(folder)}")
     config = TrialConfig.from_dict({**written["fixed"], **space.baseline})
@@ -160,7 +163,7 @@ def _outcomes(folder: Path) -> list[str]:
     return [json.loads(path.read_text())["outcome"] for path in folder.glob("*/outcome.json")]
 
 
-def _score_best(study: Study, results: ray.tune.ResultGrid) -> None:
+def _score_best(study: Study, results: ResultGrid) -> None:
     """The best trial's score on the test split, the only time it is looked at."""
     best = results.get_best_result(study.options.metric, study.options.mode, scope="all")
     if best.checkpoint is None:

@@ -3,11 +3,12 @@
 import pickle
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-from ray.tune.result import TRAINING_ITERATION
+from ray.air.constants import TRAINING_ITERATION
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
@@ -135,11 +136,9 @@ class SeedRepeats(Searcher):
     def save(self, checkpoint_path: str) -> None:
         """The inner searcher's file, with this wrapper's state beside it."""
         self.searcher.save(checkpoint_path)
-        with open(f"{checkpoint_path}.groups", "wb") as file:
-            pickle.dump(self.get_state(), file)
+        Path(f"{checkpoint_path}.groups").write_bytes(pickle.dumps(self.get_state()))
 
     def restore(self, checkpoint_path: str) -> None:
         """Puts back what `save` wrote."""
         self.searcher.restore(checkpoint_path)
-        with open(f"{checkpoint_path}.groups", "rb") as file:
-            self.set_state(pickle.load(file))
+        self.set_state(pickle.loads(Path(f"{checkpoint_path}.groups").read_bytes()))

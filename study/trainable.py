@@ -3,7 +3,7 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ def searchable(history: Iterable[EpochMetrics]) -> dict[str, Any]:
     return {name: _worst(name, rows) if _is_missing(value) else value for name, value in rows[-1].items()}
 
 
-def _worst(name: str, rows: list[Mapping[str, Any]]) -> float:
+def _worst(name: str, rows: list[dict[str, Any]]) -> float:
     finite = [row[name] for row in rows if not _is_missing(row[name])]
     if not finite:
         return WORST[name]

@@ -127,8 +127,8 @@ def write_predictions(path: Path, masks: np.ndarray, rng: np.random.Generator) -
     truth = masks == 1
     predicted = truth.copy()
     for index in range(num):
-        predicted[index, :, : index * width // (num + 1)] = False
-        predicted[index] ^= rng.random((height, width)) < 0.004
+        predicted[index, :, : index * width // (2 * num)] = False
+        predicted[index] ^= rng.random((height, width)) < 0.001
     save_file({"masks_packed": np.packbits(predicted.reshape(num, -1), axis=1)}, path / "best_validation.safetensors",
               metadata={"epoch": "17", "height_px": str(height), "width_px": str(width)})
     both = (predicted & truth).sum(axis=(1, 2))

@@ -15,6 +15,7 @@ from trials.optimizers import OPTIMIZERS, SCHEDULES
 from trials.sources import DATASETS
 
 WHERE = "trials/config.py"
+BOOLS = {"true": True, "false": False}
 
 
 def _one_of(default: str, allowed) -> Any:
@@ -113,7 +114,7 @@ def parse(name: str, text: str) -> Any:
     """The value of one field from the text after `--set name=`."""
     wanted = _field(name).type
     try:
-        value = {"true": True, "false": False}[text.lower()] if wanted is bool else wanted(text)
+        value = BOOLS[text.lower()] if wanted is bool else wanted(text)  # type: ignore[operator]  # int, float or str
     except (KeyError, ValueError):
         raise ValueError(f"{name}={text!r}; {allowed(name)} ({WHERE})") from None
     return checked(name, value)

@@ -182,7 +182,9 @@ class _EpochOrder(Sampler):
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         start, num = (self.epoch - 1) * self._num_images, len(self._indices)
-        keys = [key for number in range(start // num, -(-(start + self._num_images) // num)) for key in self._pass(number)]
+        keys = [
+            key for number in range(start // num, -(-(start + self._num_images) // num)) for key in self._pass(number)
+        ]
         keys = keys[start % num :][: self._num_images]
         for first in range(0, len(keys), self._batch_size):
             yield keys[first : first + self._batch_size]

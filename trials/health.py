@@ -50,7 +50,7 @@ class Health:
 
 
 def non_finite_state(model: nn.Module) -> str | None:
-    """"weights" or "buffers" if one of them holds a value that is not finite."""
+    """ "weights" or "buffers" if one of them holds a value that is not finite."""
     for where, tensors in (("weights", model.parameters()), ("buffers", model.buffers())):
         finite = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
         if finite and not torch.stack(finite).all():

@@ -34,7 +34,7 @@ def cosine(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRSch
 
 
 def cosine_per_batch(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
-    """T_max = epochs although it is stepped per batch: the rate swings up again and again (one reading of the report)."""
+    """T_max = epochs although stepped per batch: the rate swings up again and again (one reading of the report)."""
     return CosineAnnealingLR(optimizer, T_max=config.epochs)
 
 

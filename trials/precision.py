@@ -3,7 +3,7 @@
 On a CPU the context does two things. It follows CUDA's lists of what runs in half, what in float32, what is promoted
 and what is refused (CPU autocast has other lists), and it computes matrix products and convolutions as tensor cores
 do: half operands, float32 arithmetic, result rounded to half; forward and backward, so that they overflow to inf where
-a tensor core would, at the speed of float32. "Half" is float16 or bfloat16 throughout.
+a tensor core would, for 1.1 to 1.3 times float32's time (benchmarks/amp_cpu.py). "Half" is float16 or bfloat16.
 
 Source of the lists: AT_FORALL_LOWER_PRECISION_FP, _FP32, _FP32_SET_OPT_DTYPE and _PROMOTE in ATen/autocast_mode.h of
 torch 2.14 (2.11 has the same, without rms_norm); a test compares them with the installed torch. Interpolation is in

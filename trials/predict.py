@@ -1,4 +1,4 @@
-"""Pictures and scores from a trained network: python -m trials.predict --checkpoint runs/first --images DIR --out DIR"""
+"""Pictures and scores of a trained network: python -m trials.predict --checkpoint runs/first --images DIR --out DIR"""
 
 import argparse
 import sys

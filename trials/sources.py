@@ -1,4 +1,4 @@
-"""The data sets as they lie on disk (or are drawn): names, splits, and how one pair is read. A new one: a line below."""
+"""The data sets as they lie on disk (or are drawn): names, splits, how a pair is read. A new one: a line below."""
 
 import hashlib
 from collections.abc import Callable
@@ -75,8 +75,10 @@ def drawn(data_root: str) -> Source:
     """The embedded, drawn set (trials/drawn.py): always the same pictures; it needs no files."""
     splits = [split for split in SPLITS for _ in range(NUM_DRAWN[split])]
     names = [f"drawn_{index:04d}" for index in range(len(splits))]
-    code = hashlib.sha256(Path(__file__).with_name("drawn.py").read_bytes()).hexdigest()
-    return Source(tuple(names), tuple(splits), _read_drawn, f"drawn {DRAWN_SIZE_PX} {NUM_DRAWN} {code}")
+    code = hashlib.sha256()
+    for module in ("drawn.py", "backdrops.py"):
+        code.update(Path(__file__).with_name(module).read_bytes())
+    return Source(tuple(names), tuple(splits), _read_drawn, f"drawn {DRAWN_SIZE_PX} {NUM_DRAWN} {code.hexdigest()}")
 
 
 DATASETS = {"drawn": drawn, "pets": pets, "folder": folder}
@@ -120,7 +122,9 @@ def read_trimap(path: Path) -> np.ndarray:
         return mask.astype(np.uint8)
     if values <= {0, 1} or values <= {0, 255}:
         return np.where(mask > 0, PET, BACKGROUND).astype(np.uint8)
-    raise ValueError(f"{path}: mask values {_some(sorted(values))}; a mask has 0 and 255 (or 0 and 1), a trimap 1, 2, 3")
+    raise ValueError(
+        f"{path}: mask values {_some(sorted(values))}; a mask has 0 and 255 (or 0 and 1), a trimap 1, 2, 3"
+    )
 
 
 def _pets_folder(data_root: str) -> Path:

@@ -98,15 +98,11 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         evaluation = None if trained.divergence else evaluate(state.model, prepared, val_indices, config, device)
         divergence = trained.divergence or _divergence_after_epoch(state, evaluation)
         state.epoch = epoch
-        improved = evaluation is not None and not divergence and evaluation.dice.mean() > state.best_val_dice
-        if improved:
-            state.best_epoch, state.best_val_dice = epoch, float(evaluation.dice.mean())
-        if out is not None and not divergence:
-            if improved:
+        if evaluation and not divergence:
+            improved = _note_best(state, evaluation)
+            if out is not None:
                 names = [prepared.names[index] for index in val_indices]
-                write_best_validation(out, evaluation, names, epoch, config.image_size)
-                checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
-            checkpoint.save(out / checkpoint.LAST, _last_content(state, config))
+                _keep(out, state, config, evaluation if improved else None, names)
         yield _metrics(state, config, trained, evaluation, divergence, time.perf_counter() - started)
         if divergence:
             return
@@ -188,6 +184,24 @@ def restore(state: State, path: Path, config: TrialConfig) -> None:
     torch.set_rng_state(content["rng"])
     if torch.cuda.is_available() and len(content["cuda_rng"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(content["cuda_rng"])
+
+
+def _note_best(state: State, evaluation: Evaluation) -> bool:
+    """Whether this epoch is the best so far; if so the state says so."""
+    val_dice = float(evaluation.dice.mean())
+    if val_dice <= state.best_val_dice:
+        return False
+    state.best_epoch, state.best_val_dice = state.epoch, val_dice
+    return True
+
+
+def _keep(out: Path, state: State, config: TrialConfig, best: Evaluation | None, names: list[str]) -> None:
+    """Writes the last state; and the best epoch's weights, masks and scores where this epoch is the best."""
+    out.mkdir(parents=True, exist_ok=True)
+    if best:
+        write_best_validation(out, best, names, state.epoch, config.image_size)
+        checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
+    checkpoint.save(out / checkpoint.LAST, _last_content(state, config))
 
 
 def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:

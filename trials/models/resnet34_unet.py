@@ -1,5 +1,7 @@
 """The report's ResNet34+UNet: 38,611,713 parameters with deconv and 37,216,193 with bilinear at width 64."""
 
+from itertools import pairwise
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class ResidualBlock(nn.Module):
 def stage(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential:
     """One encoder stage; its first block changes the number of channels."""
     channels = (in_channels, *[out_channels] * num_blocks)
-    return nn.Sequential(*(ResidualBlock(c_in, c_out) for c_in, c_out in zip(channels, channels[1:], strict=False)))
+    return nn.Sequential(*(ResidualBlock(c_in, c_out) for c_in, c_out in pairwise(channels)))
 
 
 class ResNet34UNet(nn.Module):

@@ -21,9 +21,7 @@ def nearest(channels: int) -> nn.Module:
 
 def pixel_shuffle(channels: int) -> nn.Module:
     """Sub-pixel convolution (Shi et al. 2016, arXiv 1609.05158), then BatchNorm and ReLU as after the deconvolution."""
-    return nn.Sequential(
-        nn.Conv2d(channels, 4 * channels, 1), nn.PixelShuffle(2), nn.BatchNorm2d(channels), nn.ReLU()
-    )
+    return nn.Sequential(nn.Conv2d(channels, 4 * channels, 1), nn.PixelShuffle(2), nn.BatchNorm2d(channels), nn.ReLU())
 
 
 class BilinearDeconv(nn.Module):

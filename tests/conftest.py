@@ -1,0 +1,67 @@
+"""Where the tests find the real data, and a cache of their own for prepared pictures."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trials.config import TrialConfig
+
+REPOSITORY = Path(__file__).parents[1]
+PETS_ROOT = REPOSITORY.parent / "shared"
+
+TINY = {
+    "data": "drawn",
+    "width": 4,
+    "image_size": 32,
+    "epochs": 2,
+    "batch_size": 8,
+    "train_limit": 32,
+    "val_limit": 8,
+    "augment": "flip",
+    "lr": 3e-3,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """One cache for all tests of the session, in this process and in those it starts."""
+    shared = tmp_path_factory.getbasetemp() / "cache"
+    os.environ["SEGSTUDY_CACHE"] = str(shared)
+    return shared
+
+
+@pytest.fixture
+def tiny():
+    """A configuration that trains in a second or two."""
+
+    def make(**changed) -> TrialConfig:
+        return TrialConfig.from_dict({**TINY, **changed})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def pets_root() -> str:
+    """The folder that holds oxford-iiit-pet/; tests that need it skip where it is not."""
+    if not (PETS_ROOT / "oxford-iiit-pet").is_dir():
+        pytest.skip(f"Oxford-IIIT Pet is not at {PETS_ROOT}")
+    return str(PETS_ROOT)
+
+
+@pytest.fixture
+def own_pairs(tmp_path):
+    """A user's folder: 20 pairs of pictures of two sizes and 0/255 masks with a disc for a pet."""
+    root, rng = tmp_path / "own", np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (root / part).mkdir(parents=True)
+    for number in range(20):
+        height, width = (40, 50) if number % 2 else (60, 48)
+        rows, columns = np.mgrid[:height, :width]
+        mask = np.hypot(rows - height / 2, columns - width / 2) < 8 + number % 7
+        image = rng.integers(0, 120, (height, width, 3)) + 120 * mask[..., None]
+        Image.fromarray(image.astype(np.uint8)).save(root / f"images/pet_{number:02d}.png")
+        Image.fromarray(mask.astype(np.uint8) * 255).save(root / f"masks/pet_{number:02d}.png")
+    return root

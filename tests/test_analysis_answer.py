@@ -1,0 +1,107 @@
+"""The answer in sentences: made of the facts, and honest about what they are."""
+
+import pandas as pd
+from analysis_fixtures import STUDY, Trial, completed, diverged_line, outcome, trial_folder, trial_id, write_study
+
+from analysis.answer import facts_of, sentences
+from analysis.effects import rank_trials
+from analysis.factors import factors_of
+from analysis.load import load_study
+from analysis.wording import size_text
+
+
+def answer(tmp_path, trials, test=None, **study):
+    loaded = load_study(write_study(tmp_path, trials, study=STUDY | {"num_trials": len(trials)} | study, test=test))
+    factors, _ = factors_of(loaded.study, loaded.trials)
+    ranked = rank_trials(loaded.trials, loaded.epochs, loaded.metric, loaded.mode)
+    return "\n".join(sentences(facts_of(loaded, factors, ranked), factors))
+
+
+def options(**changed):
+    return {"options": STUDY["options"] | changed}
+
+
+TWO = [completed([0.5, 0.9], lr=0.002), completed([0.8], model="resnet34_unet")]
+
+
+def test_the_best_trial_is_told_with_its_settings(tmp_path):
+    assert ("The best trial is a1b2c_00000: val_dice 0.9000 at epoch 2 of 20 (completed), with model=unet,"
+            " upsample=deconv, lr=0.002, batch_size=32; seed 0.") in answer(tmp_path, TWO)
+
+
+def test_the_next_best_is_told_with_its_distance(tmp_path):
+    assert "The next best, a1b2c_00001, reached 0.8000 (0.1000 less)" in answer(tmp_path, TWO)
+
+
+def test_the_test_score_is_told_if_there(tmp_path):
+    test = {"trial": trial_id(0), "folder": trial_folder(tmp_path, 0).name, "test_dice": 0.85, "test_iou": 0.7,
+            "num_images": 256}
+    assert "On the 256 test images, this trial scores Dice 0.8500 and IoU 0.7000." in answer(tmp_path, TWO, test)
+
+
+def test_a_test_score_of_another_trial_says_so(tmp_path):
+    test = {"trial": trial_id(1), "folder": trial_folder(tmp_path, 1).name, "test_dice": 0.85}
+    assert "trial a1b2c_00001 (not the best of this ranking) scores Dice 0.8500" in answer(tmp_path, TWO, test)
+
+
+def test_levels_are_told_with_their_numbers_of_trials(tmp_path):
+    assert ("By network, the median of the trials' best val_dice is 0.9000 for unet (1 of 1 trial measured, 0 diverged)"
+            " and 0.8000 for resnet34_unet (1 of 1 trial measured, 0 diverged).") in answer(tmp_path, TWO)
+
+
+def test_an_adaptive_search_gives_associations_not_effects(tmp_path):
+    told = answer(tmp_path, TWO)
+    assert "associations, not effects: the search (optuna)" in told
+    assert "the scheduler (asha)" in told
+
+
+def test_a_random_search_without_scheduler_is_not_called_adaptive(tmp_path):
+    told = answer(tmp_path, TWO, **options(search="random", scheduler="none"))
+    assert "associations" not in told
+    assert "without an interval" in told
+
+
+def test_a_random_search_with_pruning_is_an_association(tmp_path):
+    told = answer(tmp_path, TWO, **options(search="random"))
+    assert "associations, not effects: the scheduler (asha)" in told
+
+
+def test_one_seed_is_called_luck(tmp_path):
+    assert "Each setting ran with one seed" in answer(tmp_path, TWO)
+
+
+def test_several_seeds_give_their_spread(tmp_path):
+    assert "0.2000 apart at the median" in answer(tmp_path, [completed([0.5]), completed([0.7], seed=1)])
+
+
+def test_few_trials_are_told(tmp_path):
+    assert "Fewer than 5 measured trials stand behind the median of model=unet (1)" in answer(tmp_path, TWO)
+
+
+def test_no_divergence_is_told(tmp_path):
+    assert "No trial diverged." in answer(tmp_path, TWO)
+
+
+def test_the_earliest_divergence_is_told(tmp_path):
+    told = answer(tmp_path, [*TWO, Trial(lines=[diverged_line(1, 0.1, step=4, where="weights")])])
+    assert "1 of 3 trials diverged, the earliest (a1b2c_00002) at epoch 1, step 4, in the weights." in told
+
+
+def test_a_running_study_says_so_and_who_is_missing(tmp_path):
+    told = answer(tmp_path, TWO, finished=None, num_trials=5)
+    assert "still running, or was killed" in told
+    assert "2 trials of 5 planned started: 2 completed and 3 not started." in told
+    assert "when the study finishes" in told
+
+
+def test_a_study_without_results_has_no_best(tmp_path):
+    assert "No trial has a finite val_dice yet" in answer(tmp_path, [Trial(outcome=outcome("failed"))])
+
+
+def test_enlarged_images_are_said():
+    data = {"source_size_px": [128, 100], "image_size_px": 256}
+    assert size_text(data, pd.DataFrame({"folder": []})) == "256 px (source 128 x 100 px, enlarged)"
+
+
+def test_an_unknown_source_size_is_said():
+    assert size_text({}, pd.DataFrame({"folder": []})) == "image size not recorded (source size not recorded)"

@@ -1,0 +1,140 @@
+"""Frames -> frames: ranking, levels, outcomes, curves."""
+
+import math
+
+import pytest
+from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
+
+from analysis.curves import curve_ends, curve_factors, curves, medians, num_without_curve
+from analysis.effects import best_epochs, divergences, level_summary, outcome_counts, rank_trials, seed_spread
+from analysis.factors import Factor, factors_of, label, levels, present_levels
+from analysis.load import load_study
+
+MODEL = Factor("model", "choice", ("unet", "resnet34_unet"))
+
+
+def ranked_of(tmp_path, trials, metric="val_dice", mode="max"):
+    study = load_study(write_study(tmp_path, trials))
+    return rank_trials(study.trials, study.epochs, metric, mode)
+
+
+def test_trials_are_ranked_by_their_best_epoch(tmp_path):
+    ranked = ranked_of(tmp_path, [completed([0.5, 0.4]), completed([0.2, 0.9, 0.3])])
+    assert ranked[["trial", "best_val_dice", "best_epoch"]].to_numpy().tolist() == [
+        ["a1b2c_00001", 0.9, 2], ["a1b2c_00000", 0.5, 1]]
+
+
+def test_the_earliest_of_equal_epochs_is_the_best(tmp_path):
+    assert ranked_of(tmp_path, [completed([0.5, 0.7, 0.7])])["best_epoch"].tolist() == [2]
+
+
+def test_a_metric_to_be_small_is_ranked_upwards(tmp_path):
+    ranked = ranked_of(tmp_path, [completed([0.5]), completed([0.9])], metric="val_loss", mode="min")
+    assert ranked["trial"].tolist() == ["a1b2c_00001", "a1b2c_00000"]
+
+
+def test_a_diverged_line_is_no_best(tmp_path):
+    study = load_study(write_study(tmp_path, [Trial(lines=[line(1, 0.4), diverged_line(2, 0.8)])]))
+    assert best_epochs(study.epochs, "val_dice", "max")["best_val_dice"].tolist() == [0.4]
+
+
+def test_nan_is_no_best(tmp_path):
+    ranked = ranked_of(tmp_path, [Trial(lines=[line(1, 0.4), line(2, math.nan), line(3, math.inf)])])
+    assert ranked["best_val_dice"].tolist() == [0.4]
+
+
+def test_a_pruned_trial_is_ranked_by_what_it_reached(tmp_path):
+    pruned = Trial(lines=[line(1, 0.7)], outcome=outcome("pruned", 1))
+    assert ranked_of(tmp_path, [completed([0.5, 0.6]), pruned])["outcome"].tolist() == ["pruned", "completed"]
+
+
+def test_a_trial_without_results_comes_last_without_rank(tmp_path):
+    ranked = ranked_of(tmp_path, [Trial(), completed([0.5])])
+    assert ranked["trial"].tolist() == ["a1b2c_00001", "a1b2c_00000"]
+    assert ranked["rank"].isna().tolist() == [False, True]
+
+
+def test_a_level_has_the_median_of_its_measured_trials_and_counts_all(tmp_path):
+    trials = [completed([value]) for value in (0.2, 0.6, 0.7)] + [Trial(lines=[diverged_line(1, 0.1)])]
+    (row,) = level_summary(ranked_of(tmp_path, trials), MODEL, "val_dice").to_dict("records")
+    assert (row["level"], row["num_trials"], row["num_measured"]) == ("unet", 4, 3)
+    assert (row["median_best_val_dice"], row["num_diverged"]) == (0.6, 1)
+
+
+def test_levels_stand_in_the_order_of_the_space(tmp_path):
+    ranked = ranked_of(tmp_path, [completed([0.5], model="resnet34_unet"), completed([0.4], model="unet")])
+    assert level_summary(ranked, MODEL, "val_dice")["level"].tolist() == ["unet", "resnet34_unet"]
+
+
+def test_a_conditional_factor_counts_only_where_its_condition_holds(tmp_path):
+    ranked = ranked_of(tmp_path, [completed([0.5], amp=True), completed([0.4], amp=False)])
+    factor = Factor("amp_dtype", "choice", ("float16", "bfloat16"), ("amp", "true"))
+    assert level_summary(ranked, factor, "val_dice")["num_trials"].tolist() == [1]
+
+
+def test_null_is_a_level_and_a_setting_not_recorded_is_none(tmp_path):
+    trials = [completed([0.5], clip=None), completed([0.5], clip=1), completed([0.5])]
+    frame = load_study(write_study(tmp_path, trials)).trials
+    assert levels(frame, Factor("clip", "choice")).isna().tolist() == [False, False, True]
+    assert present_levels(frame, Factor("clip", "choice", ("1", "none"))) == ["1", "none"]
+
+
+@pytest.mark.parametrize(("value", "text"), [(True, "true"), (16, "16"), (16.0, "16"), (1e-3, "0.001"), (None, "none")])
+def test_a_value_has_one_label(value, text):
+    assert label(value) == text
+
+
+def test_without_recorded_axes_the_settings_that_differ_are_the_axes(tmp_path):
+    trials = [completed([0.5], model=["unet", "resnet34_unet"][n % 2], lr=10.0**-n, seed=n) for n in range(9)]
+    study = load_study(write_study(tmp_path, trials, study=None))
+    factors, gaps = factors_of(study.study, study.trials)
+    assert [(factor.name, factor.kind) for factor in factors] == [("model", "choice"), ("lr", "log_uniform")]
+    assert "not recorded" in gaps[0]
+
+
+def test_planned_trials_that_never_started_are_counted(tmp_path):
+    counts = outcome_counts(load_study(write_study(tmp_path, [completed([0.5])])).trials, 3)
+    assert dict(zip(counts["outcome"], counts["num_trials"], strict=True)) == {"completed": 1, "not started": 2}
+
+
+def test_divergences_stand_in_order_of_time(tmp_path):
+    trials = [Trial(lines=[diverged_line(n, 0.1)]) for n in (3, 1, 2)] + [completed([0.5])]
+    found = divergences(load_study(write_study(tmp_path, trials)).trials, [MODEL])
+    assert found["epoch"].tolist() == [1, 2, 3]
+
+
+def test_the_spread_of_seeds_is_that_within_one_setting(tmp_path):
+    trials = [completed([0.5], seed=0), completed([0.6], seed=1), completed([0.1], seed=0, model="resnet34_unet")]
+    spread = seed_spread(ranked_of(tmp_path, trials), [MODEL], "val_dice")
+    assert spread["spread"].tolist() == [pytest.approx(0.1)]
+
+
+def test_curves_leave_out_diverged_lines_and_nan(tmp_path):
+    study = load_study(write_study(tmp_path, [Trial(lines=[line(1, 0.4), line(2, math.nan), diverged_line(3, 0.4)])]))
+    assert curves(study.trials, study.epochs, MODEL, "val_dice")["epoch"].tolist() == [1]
+
+
+def test_a_median_says_whether_most_trials_are_in_it(tmp_path):
+    pruned = [Trial(lines=[line(1, value)], outcome=outcome("pruned", 1)) for value in (0.1, 0.2)]
+    study = load_study(write_study(tmp_path, [*pruned, completed([0.3, 0.6])]))
+    found = medians(curves(study.trials, study.epochs, None, "val_dice"))
+    rows = found[["epoch", "median", "num_trials", "most"]].to_numpy().tolist()
+    assert rows == [[1, 0.2, 3, True], [2, 0.6, 1, False]]
+
+
+def test_a_diverged_curve_ends_at_its_last_finite_epoch(tmp_path):
+    study = load_study(write_study(tmp_path, [Trial(lines=[line(1, 0.4), line(2, 0.5), diverged_line(3, 0.4)])]))
+    ends = curve_ends(curves(study.trials, study.epochs, None, "val_dice"), study.trials)
+    assert ends[["epoch", "value", "outcome"]].to_numpy().tolist() == [[2, 0.5, "diverged"]]
+
+
+def test_a_trial_that_diverged_at_once_is_counted_as_not_drawn(tmp_path):
+    study = load_study(write_study(tmp_path, [Trial(lines=[diverged_line(1, 0.4)]), completed([0.5])]))
+    assert num_without_curve(curves(study.trials, study.epochs, None, "val_dice"), study.trials) == 1
+
+
+def test_only_choices_with_two_levels_present_get_curves(tmp_path):
+    trials = [completed([0.5], batch_size=8), completed([0.5], batch_size=16)]
+    study = load_study(write_study(tmp_path, trials))
+    factors, _ = factors_of(STUDY, study.trials)
+    assert [factor.name for factor in curve_factors(study.trials, factors)] == ["batch_size"]

@@ -1,0 +1,78 @@
+"""The picture of predictions: which images, from which files, and what is said where files are missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_fixtures import completed, trial_folder, write_study
+
+from analysis.effects import rank_trials
+from analysis.figures import best_examples
+from analysis.load import load_study
+from analysis.pictures import NoPicture, choose, examples
+
+SCORES = pd.DataFrame({"name": list("abcde"), "dice": [0.5, 0.9, 0.1, 0.7, 0.3]})
+
+
+@pytest.fixture
+def study(tmp_path):
+    best, second = completed([0.9]), completed([0.8])
+    best.predicts = second.predicts = True
+    return write_study(tmp_path, [best, second], num_images=5, size_px=20)
+
+
+def ranked(study):
+    loaded = load_study(study)
+    return rank_trials(loaded.trials, loaded.epochs, "val_dice", "max")
+
+
+def test_best_median_and_worst_are_chosen():
+    chosen = choose(SCORES, [{}] * 5)
+    assert list(zip(chosen["reason"], chosen["name"], strict=True)) == [("best", "b"), ("median", "a"), ("worst", "c")]
+
+
+def test_of_each_hard_case_the_worst_not_yet_shown_is_chosen():
+    labels = [{}, {}, {"hard_cases": ["thin"]}, {"hard_cases": ["thin"]}, {"hard_cases": ["thin"]}]
+    assert choose(SCORES, labels)[["reason", "name"]].to_numpy().tolist()[3:] == [["thin", "e"]]
+
+
+def test_a_single_image_is_shown_once():
+    assert choose(SCORES.head(1), [{}])["reason"].tolist() == ["best"]
+
+
+def test_an_unfinite_score_is_not_chosen():
+    assert "a" not in choose(SCORES.assign(dice=[np.nan, 0.9, 0.1, 0.7, 0.3]), [])["name"].tolist()
+
+
+def test_predictions_are_unpacked_as_they_were_packed(study):
+    shown, epoch = examples(study, trial_folder(study, 0))
+    best = shown[0]
+    truth, predicted = best.mask == 1, best.predicted
+    assert epoch == "17"
+    assert predicted.shape == (20, 20)
+    assert 2 * (predicted & truth).sum() / (predicted.sum() + truth.sum()) == pytest.approx(best.dice)
+
+
+def test_the_best_trial_with_predictions_is_shown(study):
+    assert best_examples(study, ranked(study))[1:] == ("trial a1b2c_00000 (rank 1) at its best epoch, 17", "")
+
+
+def test_where_the_best_trial_left_none_the_next_is_shown_and_that_is_said(study):
+    (trial_folder(study, 0) / "best_validation.csv").unlink()
+    _, whose, gap = best_examples(study, ranked(study))
+    assert whose.startswith("trial a1b2c_00001 (rank 2)")
+    assert gap == "No predictions can be shown of: a1b2c_00000 (best_validation.csv not there)."
+
+
+def test_predictions_of_another_size_are_refused(study, tmp_path):
+    other = completed([0.9])
+    other.predicts = True
+    larger = write_study(tmp_path / "larger", [other], num_images=5, size_px=24)
+    with pytest.raises(NoPicture, match="24 x 24 px"):
+        examples(study, trial_folder(larger, 0))
+
+
+def test_scores_of_other_images_are_refused(study):
+    path = trial_folder(study, 0) / "best_validation.csv"
+    path.write_text(path.read_text().replace("drawn_0001", "elsewhere"))
+    with pytest.raises(NoPicture, match="other images"):
+        examples(study, trial_folder(study, 0))

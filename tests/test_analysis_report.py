@@ -1,0 +1,212 @@
+"""The command and what it writes: self-contained, strict, true of broken studies."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from analysis_fixtures import (
+    STUDY,
+    Trial,
+    completed,
+    diverged_line,
+    outcome,
+    realistic_trials,
+    trial_folder,
+    write_realistic,
+    write_study,
+)
+
+from analysis.report import main, newest_study, write_report
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The report of a study with every kind of trial."""
+    return write_report(write_realistic(tmp_path_factory.mktemp("results") / "upsample-1")).parent
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def tags(report, name):
+    return [attributes for tag, attributes in Tags((report / "report.html").read_text()).found if tag == name]
+
+
+def refuse(token):
+    raise ValueError(token)
+
+
+def read_strictly(path):
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def test_the_page_loads_nothing_from_elsewhere(report):
+    loaded = [value for _, attributes in Tags((report / "report.html").read_text()).found
+              for name, value in attributes.items() if name in ("src", "href", "srcset")]
+    assert loaded
+    assert all(value.startswith("data:") for value in loaded)
+    assert not re.search(r"@import|url\(", (report / "report.html").read_text())
+
+
+def test_each_picture_has_words_for_those_who_do_not_see_it(report):
+    pictures = tags(report, "img")
+    assert len(pictures) >= 8
+    assert all(len(picture["alt"]) > 30 for picture in pictures)
+
+
+def test_each_caption_says_the_source_size(report):
+    record = read_strictly(report / "report.json")
+    captions = [each["caption"] for kind in ("tables", "figures") for each in record[kind].values()]
+    assert all("source 128 x 128 px" in caption for caption in captions)
+
+
+def test_report_json_is_strict(report):
+    assert read_strictly(report / "report.json")["facts"]["num_trials"] == 24
+
+
+def test_report_json_has_every_table_and_sentence_of_the_page(report):
+    record, page = read_strictly(report / "report.json"), (report / "report.html").read_text()
+    assert len(tags(report, "table")) == len(record["tables"])
+    assert all(sentence.replace("'", "&#x27;") in page for sentence in record["sentences"])
+
+
+def test_the_figures_of_the_first_report_are_there(report):
+    made = {path.stem for path in (report / "figures").iterdir()}
+    assert {"val_dice_by_model", "losses_by_model", "predictions", "val_dice_by_upsample", "losses_by_upsample"} <= made
+
+
+def test_markdown_links_only_to_figures_that_are_there(report):
+    linked = re.findall(r"\]\((figures/[^)]+)\)", (report / "report.md").read_text())
+    assert linked
+    assert all((report / path).is_file() for path in linked)
+
+
+def test_the_gaps_are_on_the_page(report):
+    page = (report / "report.html").read_text()
+    assert "1 trial has no results yet: a1b2c_00005." in page
+    assert "1 planned trial has not started." in page
+
+
+def test_a_second_report_leaves_no_figure_of_the_first(tmp_path):
+    study = write_study(tmp_path / "s", [completed([0.5, 0.6]), completed([0.4], model="resnet34_unet")])
+    write_report(study)
+    (trial_folder(study, 1) / "params.json").unlink()
+    (trial_folder(study, 1) / "result.json").unlink()
+    write_report(study)
+    assert "val_dice_by_model.png" not in {path.name for path in (study / "report" / "figures").iterdir()}
+
+
+def test_no_half_written_file_is_left(report):
+    assert not [path for path in report.rglob(".*")]
+
+
+def test_text_from_a_study_is_escaped(tmp_path):
+    failed = Trial(outcome=outcome("failed", error_type="E", error_text="<script>alert(1)</script> | x"))
+    made = write_report(write_study(tmp_path, [failed])).parent
+    assert "<script>alert" not in (made / "report.html").read_text()
+    assert "\\<script\\>alert(1)\\</script\\> \\| x" in (made / "report.md").read_text()
+
+
+BROKEN = {
+    "one trial": lambda folder: write_study(folder, [completed([0.5])]),
+    "no trial yet": lambda folder: write_study(folder, [], study=STUDY | {"finished": None}),
+    "none finished": lambda folder: write_study(folder, [Trial(), Trial()], study=STUDY | {"finished": None}),
+    "all diverged": lambda folder: write_study(folder, [Trial(lines=[diverged_line(1, 0.1)]) for _ in range(3)]),
+    "no study.json": lambda folder: write_study(folder, realistic_trials(4, np.random.default_rng(0)), study=None),
+    "garbage": lambda folder: garbage(write_study(folder, [completed([0.5]), completed([0.6])], num_images=3)),
+    "odd study.json": lambda folder: write_study(folder, [completed([0.5])], study=ODD),
+    "odd names": lambda folder: write_study(folder, [completed([0.5], model="$a^b$"), completed([0.6], model="_<b>")]),
+}
+ODD = {"created": 7, "finished": "x", "num_trials": "many", "space": {"axes": {"lr": {"kind": "new"}, "gone": {}}},
+       "options": {"metric": "val_new", "search": ["a"], "scheduler": {}}, "data": {"source_size_px": "big"},
+       "provenance": {"versions": 3, "dirty": "perhaps"}}
+
+
+def garbage(folder):
+    for path in [*folder.glob("*.json"), *trial_folder(folder, 0).iterdir()]:
+        path.write_bytes(b"\xff\x00{")
+    for name in ("best_validation.safetensors", "best_validation.csv"):
+        (trial_folder(folder, 1) / name).write_bytes(b"\x08\x00\x00")
+    return folder
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_or_early_study_has_a_report(tmp_path, kind):
+    made = write_report(BROKEN[kind](tmp_path)).parent
+    assert read_strictly(made / "report.json")["sentences"]
+    assert all(picture["alt"] for picture in tags(made, "img"))
+
+
+def test_without_divergence_the_page_says_so(tmp_path):
+    made = write_report(write_study(tmp_path, [completed([0.5])]))
+    assert "None of 1 trial diverged." in made.read_text()
+
+
+def test_the_page_of_a_running_study_says_so(tmp_path):
+    made = write_report(write_study(tmp_path, [completed([0.5])], study=STUDY | {"finished": None}))
+    assert "not finished: still running, or killed (last result 2026-11-23" in made.read_text()
+
+
+def test_the_page_of_an_interrupted_study_says_so(tmp_path):
+    study = STUDY | {"finished": None, "interrupted": True}
+    made = write_report(write_study(tmp_path, [completed([0.5])], study=study))
+    assert "The study was interrupted" in made.read_text()
+
+
+def test_a_best_that_differs_from_the_trials_own_record_is_said(tmp_path):
+    trial = completed([0.5])
+    trial.outcome["best_val_dice"] = 0.75
+    assert "a1b2c_00000 (0.7500 recorded, 0.5000 found)" in write_report(write_study(tmp_path, [trial])).read_text()
+
+
+def test_the_newest_study_is_the_one_created_last(tmp_path):
+    for name, created in [("a", "2026-11-24T00:00:00+00:00"), ("b", "2026-11-23T00:00:00+00:00")]:
+        write_study(tmp_path / name, [], study=STUDY | {"created": created})
+    assert newest_study(tmp_path) == tmp_path / "a"
+
+
+def test_a_study_without_creation_time_counts_by_its_folders_time(tmp_path):
+    write_study(tmp_path / "old", [completed([0.5])], study=None)
+    os.utime(tmp_path / "old", (1, 1))
+    write_study(tmp_path / "new", [])
+    assert newest_study(tmp_path) == tmp_path / "new"
+
+
+def test_without_any_study_the_command_names_what_it_looked_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 2
+    said = capsys.readouterr().err
+    assert str(tmp_path / "results") in said
+    assert "study.json" in said
+
+
+@pytest.mark.parametrize("name", ["missing", "."])
+def test_a_folder_that_is_no_study_is_one_line_and_exit_code_2(tmp_path, capsys, name):
+    assert main([str(tmp_path / name)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+
+
+def test_the_command_prints_the_path_of_the_page_last(tmp_path):
+    study = write_study(tmp_path / "results" / "s", [completed([0.5, 0.6])])
+    run = subprocess.run([sys.executable, "-W", "error", ROOT / "analysis" / "report.py", study], capture_output=True,
+                         text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[-1] == str(study / "report" / "report.html")
+    assert run.stderr == ""

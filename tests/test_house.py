@@ -1,0 +1,67 @@
+"""Who may import whom, and what is promised of the code as a whole."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MUST_NOT = {
+    "search_spaces": {"trials", "study", "analysis"},
+    "trials": {"search_spaces", "study", "analysis", "ray", "optuna"},
+    "study": {"analysis", "matplotlib", "seaborn"},
+    "analysis": {"search_spaces", "trials", "study", "ray", "optuna", "torch", "pickle", "cloudpickle", "dill"},
+}
+FILES = [path for package in MUST_NOT for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_package_imports_only_what_it_may(path):
+    package = path.relative_to(ROOT).parts[0]
+    forbidden = imported(path) & MUST_NOT[package]
+    assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}; {package} must not (README.md, the map)"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "search_spaces").rglob("*.py")), ids=lambda path: path.name)
+def test_search_spaces_use_the_standard_library_alone(path):
+    foreign = imported(path) - set(sys.stdlib_module_names) - {"search_spaces"}
+    assert not foreign, f"{path.name} imports {foreign}; a space is data, readable without any package"
+
+
+@pytest.mark.parametrize("package", ["study", "analysis"])
+def test_no_module_bears_the_name_of_another_library(package):
+    # Ray's workers get the folder of the command on their path: such a module would hide the library's
+    names = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    taken = set(sys.stdlib_module_names) | {
+        "ray",
+        "torch",
+        "optuna",
+        "pandas",
+        "numpy",
+        "matplotlib",
+        "seaborn",
+        "rich",
+    }
+    assert not names & taken
+
+
+def test_the_analysis_needs_neither_torch_nor_ray():
+    code = "import sys, analysis.report; sys.exit(bool({'torch', 'ray'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_trials_need_no_ray():
+    code = "import sys, trials.train, trials.predict; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

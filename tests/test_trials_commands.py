@@ -1,0 +1,157 @@
+"""trials.train and trials.predict as a user calls them."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from trials import predict, train
+
+SMALL = ["width=4", "image_size=32", "epochs=2", "batch_size=8", "train_limit=32", "val_limit=8", "augment=flip"]
+
+
+def table(path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def train_arguments(out, *more: str, settings=SMALL) -> list[str]:
+    return [*(part for setting in settings for part in ("--set", setting)), "--out", str(out), *more]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    assert train.main(train_arguments(out, "--data", "drawn")) == 0
+    return out
+
+
+def test_a_run_writes_what_others_build_on(trained):
+    assert {path.name for path in trained.iterdir()} >= {"config.json", "result.json", "outcome.json", "checkpoints"}
+    lines = [json.loads(line) for line in (trained / "result.json").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert json.loads((trained / "outcome.json").read_text())["outcome"] == "completed"
+
+
+def test_a_run_writes_the_reports_tensorboard_scalars(trained):
+    events = EventAccumulator(str(trained / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == {"Loss/train", "Loss/val", "Dice/val"}
+
+
+def test_another_runs_folder_is_not_overwritten(trained, capsys):
+    assert train.main(train_arguments(trained)) == 2
+    assert "holds another run" in capsys.readouterr().err
+
+
+def test_an_unknown_field_is_refused_before_anything_is_written(tmp_path, capsys):
+    assert train.main(train_arguments(tmp_path / "run", "--set", "learningrate=1")) == 2
+    assert "unknown field 'learningrate'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_data_leave_no_folder_behind(tmp_path, capsys):
+    assert train.main(train_arguments(tmp_path / "run", "--data", "pets", "--data-root", str(tmp_path))) == 2
+    assert "trainval.txt" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_run_says_where_and_ends_with_1(tmp_path, capsys):
+    settings = [*SMALL, "optimizer=sgd", "lr=1e30", "schedule=constant"]
+    assert train.main(train_arguments(tmp_path / "run", settings=settings)) == 1
+    outcome = json.loads((tmp_path / "run/outcome.json").read_text())
+    assert (outcome["outcome"], outcome["where"], outcome["step"]) == ("diverged", "outputs", 2)
+    assert "diverged in epoch 1 at step 2" in capsys.readouterr().out
+
+
+def test_ctrl_c_can_be_resumed_without_a_lost_or_doubled_epoch(tmp_path):
+    out = tmp_path / "run"
+    settings = [*SMALL, "epochs=30"]
+    settings.remove("epochs=2")
+    command = [sys.executable, "-m", "trials.train", *train_arguments(out, settings=settings)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    result, deadline = out / "result.json", time.monotonic() + 120
+    while not (result.is_file() and len(result.read_text().splitlines()) >= 3):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert json.loads((out / "outcome.json").read_text())["outcome"] == "interrupted"
+    assert subprocess.run([*command, "--resume"], stderr=subprocess.DEVNULL).returncode == 0
+    assert [json.loads(line)["epoch"] for line in result.read_text().splitlines()] == list(range(1, 31))
+
+
+def test_resuming_another_configuration_is_refused(trained, capsys):
+    assert train.main(["--out", str(trained), "--resume", "--set", "lr=0.5"]) == 2
+    assert "another run: lr=0.001 there, 0.5 here" in capsys.readouterr().err
+
+
+def test_resuming_nothing_is_refused(tmp_path, capsys):
+    assert train.main(["--out", str(tmp_path), "--resume"]) == 2
+    assert "nothing to resume" in capsys.readouterr().err
+
+
+def test_predictions_have_the_photographs_own_resolution(trained, own_pairs, tmp_path):
+    arguments = ["--images", str(own_pairs / "images"), "--masks", str(own_pairs / "masks"), "--out", str(tmp_path)]
+    assert predict.main(["--checkpoint", str(trained), *arguments]) == 0
+    with Image.open(tmp_path / "pet_00.png") as picture, Image.open(own_pairs / "images/pet_00.png") as image:
+        assert picture.size == (3 * image.width, image.height)
+        assert np.array_equal(np.asarray(picture)[:, : image.width], np.asarray(image))
+    rows = table(tmp_path / "scores.csv")
+    assert len(rows) == 20
+    assert list(rows[0]) == ["name", "dice", "iou"]
+
+
+def test_the_scores_are_those_of_the_pictures(trained, own_pairs, tmp_path):
+    arguments = ["--images", str(own_pairs / "images"), "--masks", str(own_pairs / "masks"), "--out", str(tmp_path)]
+    predict.main(["--checkpoint", str(trained), *arguments])
+    for row in table(tmp_path / "scores.csv"):
+        with Image.open(tmp_path / f"{row['name']}.png") as picture:
+            _, predicted, truth = np.split(np.asarray(picture.convert("L")) > 127, 3, axis=1)
+        total = predicted.sum() + truth.sum()
+        assert float(row["dice"]) == pytest.approx(2 * (predicted & truth).sum() / total, abs=1e-6)
+
+
+def test_pictures_without_masks_get_no_scores(trained, own_pairs, tmp_path, capsys):
+    assert (
+        predict.main(["--checkpoint", str(trained), "--images", str(own_pairs / "images"), "--out", str(tmp_path)]) == 0
+    )
+    assert not (tmp_path / "scores.csv").exists()
+    assert "no masks to score" in capsys.readouterr().out
+
+
+def test_a_split_of_the_data_set_is_scored(trained, tmp_path):
+    assert (
+        predict.main(["--checkpoint", str(trained / "checkpoints/best.pt"), "--split", "val", "--out", str(tmp_path)])
+        == 0
+    )
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 128
+
+
+def test_scores_are_not_overwritten(trained, own_pairs, tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text("mine")
+    assert (
+        predict.main(["--checkpoint", str(trained), "--images", str(own_pairs / "images"), "--out", str(tmp_path)]) == 2
+    )
+    assert "holds scores already" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_checkpoint_is_refused(own_pairs, tmp_path, capsys):
+    assert (
+        predict.main(["--checkpoint", str(tmp_path), "--images", str(own_pairs / "images"), "--out", str(tmp_path)])
+        == 2
+    )
+    assert "no checkpoint in" in capsys.readouterr().err
+
+
+def test_an_own_folder_trains_and_is_predicted(own_pairs, tmp_path):
+    settings = ["width=4", "image_size=32", "epochs=1", "batch_size=8", "augment=none"]
+    arguments = train_arguments(tmp_path / "run", "--data", "folder", "--data-root", str(own_pairs), settings=settings)
+    assert train.main(arguments) == 0
+    assert predict.main(["--checkpoint", str(tmp_path / "run"), "--split", "test", "--out", str(tmp_path / "p")]) == 0
+    assert len((tmp_path / "p/scores.csv").read_text().splitlines()) == 1 + 2
