@@ -33,7 +33,8 @@ class Example:
 
 def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
     """The examples of a trial, and the epoch that made the predictions; NoPicture says what stands in the way."""
-    needed = [study / "validation.safetensors", study / "validation.json", *(trial / name for name in FILES)]
+    kept = kept_in(trial)
+    needed = [study / "validation.safetensors", study / "validation.json", *(kept / name for name in FILES)]
     missing = [path.name for path in needed if not path.is_file()]
     if missing:
         raise NoPicture(f"{', '.join(missing)} not there")
@@ -41,13 +42,19 @@ def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
     if problem or not isinstance(labels, list):
         raise NoPicture(f"validation.json {problem or 'is not a list'}")
     try:
-        scores = read_scores(trial / FILES[1])
+        scores = read_scores(kept / FILES[1])
         if scores["name"].to_list() != [label.get("name") for label in labels if isinstance(label, dict)]:
             raise NoPicture("best_validation.csv is of other images than validation.json")
         chosen = choose(scores, labels)
-        return read_examples(study / "validation.safetensors", trial / FILES[0], chosen)
+        return read_examples(study / "validation.safetensors", kept / FILES[0], chosen)
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         raise NoPicture(f"{type(error).__name__}: {error}") from error
+
+
+def kept_in(trial: Path) -> Path:
+    """Where a trial's predictions lie: in Ray's newest checkpoint, else in the trial's folder itself."""
+    checkpoints = sorted(path.parent for path in trial.glob(f"checkpoint_*/{FILES[0]}"))
+    return checkpoints[-1] if checkpoints else trial
 
 
 def read_scores(path: Path) -> pd.DataFrame:

@@ -1,0 +1,254 @@
+"""The command, as a user calls it: real Ray, real trials, real signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from search_spaces import SPACES, load_space
+from study import run
+from study.options import settle
+from study.planning import plan
+from study.run import _asked, parser
+
+SMOKE = ["--space", "smoke"]
+
+
+def study(results: Path, *arguments: str, **popen) -> subprocess.Popen:
+    command = [sys.executable, "-m", "study.run", "--results", str(results), *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, start_new_session=True, **popen)
+
+
+def finish(process: subprocess.Popen) -> tuple[int, list[str], str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out.splitlines(), err
+
+
+def wait_for(condition, seconds: float = 150) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def outcomes(folder: Path) -> list[str]:
+    return sorted(json.loads(path.read_text())["outcome"] for path in folder.glob("*/outcome.json"))
+
+
+def lines(trial: Path) -> list[dict]:
+    return [json.loads(line) for line in (trial / "result.json").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished smoke study: exit code, its lines on stdout, its folder."""
+    results = tmp_path_factory.mktemp("results")
+    code, out, err = finish(study(results, *SMOKE, "--samples", "3", "--seeds", "2", "--name", "first"))
+    assert code == 0, err
+    return out, results / "first", err
+
+
+def test_the_last_two_lines_are_the_report_and_the_results(finished):
+    out, folder, _ = finished
+    assert out[-2:] == [str(folder / "report/report.html"), str(folder)]
+    assert Path(out[-2]).is_file()
+
+
+def test_the_dashboards_address_is_printed(finished):
+    assert "dashboard  http://127.0.0.1:" in finished[2]
+
+
+def test_every_trial_has_its_files(finished):
+    trials = [path.parent for path in finished[1].glob("*/params.json")]
+    assert len(trials) == 6
+    for trial in trials:
+        assert (trial / "result.json").is_file()
+        assert json.loads((trial / "outcome.json").read_text())["outcome"] in ("completed", "pruned")
+
+
+def test_params_are_the_whole_configuration(finished):
+    params = json.loads(next(finished[1].glob("*/params.json")).read_text())
+    assert run.TrialConfig.from_dict(params).to_dict() == params
+
+
+def test_the_baseline_ran_first_under_each_seed(finished):
+    trials = sorted(finished[1].glob("*/params.json"))
+    first = [json.loads(path.read_text()) for path in trials[:2]]
+    assert [(p["upsample"], p["lr"], p["seed"]) for p in first] == [("deconv", 3e-3, 0), ("deconv", 3e-3, 1)]
+
+
+def test_each_trial_keeps_one_checkpoint_with_the_last_and_the_best(finished):
+    for trial in {path.parent for path in finished[1].glob("*/params.json")}:
+        (kept,) = trial.glob("checkpoint_*")
+        assert {path.name for path in kept.iterdir()} >= {"last.pt", "best.pt", "best_validation.csv"}
+
+
+def test_the_best_trial_is_scored_on_the_test_split_once(finished):
+    score = json.loads((finished[1] / "test.json").read_text())
+    assert score["num_images"] == 256
+    assert (finished[1] / score["folder"]).is_dir()
+
+
+def test_the_manifest_says_what_was_asked_and_with_what(finished):
+    written = json.loads((finished[1] / "study.json").read_text())
+    assert written["space"]["question"] == SPACES["smoke"].question
+    assert written["finished"]
+    assert written["provenance"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert written["data"]["source_size_px"] == [128, 128]
+
+
+def test_a_finished_study_is_not_run_again(finished, capsys):
+    assert run.main([*SMOKE, "--results", str(finished[1].parent), "--name", "first"]) == 2
+    assert "exists; --resume goes on" in capsys.readouterr().err
+    assert run.main(["--resume", "--results", str(finished[1].parent), "--name", "first"]) == 2
+    assert "is finished" in capsys.readouterr().err
+
+
+def test_a_resume_under_another_space_is_refused(finished, capsys):
+    assert run.main(["--space", "amp", "--resume", "--results", str(finished[1].parent)]) == 2
+    assert "a study of space 'smoke', not 'amp'" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_cleanly_and_resume_finishes_the_study(tmp_path):
+    arguments = [*SMOKE, "--samples", "4", "--scheduler", "none", "--epochs", "12", "--concurrent", "1", "--name", "s"]
+    process = study(tmp_path, *arguments)
+    wait_for(lambda: len(list((tmp_path / "s").glob("*/checkpoint_000003"))) > 0 or process.poll() is not None)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
+    code, out, err = finish(process)
+    assert code == 130, err
+    assert Path(out[-2]).is_file()
+    assert "--resume --name s" in err
+    before = {path.parent.name: path.read_text() for path in (tmp_path / "s").glob("*/outcome.json")}
+    code, out, err = finish(study(tmp_path, "--resume", "--name", "s"))
+    assert code == 0, err
+    assert outcomes(tmp_path / "s") == ["completed"] * 4
+    assert all((tmp_path / "s" / name / "outcome.json").read_text() == text for name, text in before.items())
+    for trial in {path.parent for path in (tmp_path / "s").glob("*/params.json")}:
+        assert sorted({line["epoch"] for line in lines(trial)}) == list(range(1, 13))
+    assert json.loads((tmp_path / "s/study.json").read_text())["finished"]
+
+
+def test_a_killed_study_is_resumed_from_its_checkpoints(tmp_path):
+    arguments = [*SMOKE, "--samples", "2", "--scheduler", "none", "--epochs", "15", "--concurrent", "1", "--name", "s"]
+    process = study(tmp_path, *arguments)
+    # Ray writes the experiment's state every few seconds; a kill before the first one leaves nothing to resume
+    state = lambda: list((tmp_path / "s").glob("experiment_state-*.json"))  # noqa: E731
+    wait_for(lambda: state() and list((tmp_path / "s").glob("*/checkpoint_000002")))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    subprocess.run(["pkill", "-9", "-f", "gcs_server|raylet"], check=False)
+    code, _, err = finish(study(tmp_path, "--resume"))
+    assert code == 0, err
+    assert outcomes(tmp_path / "s") == ["completed"] * 2
+    for trial in {path.parent for path in (tmp_path / "s").glob("*/params.json")}:
+        assert lines(trial)[-1]["epoch"] == 15
+
+
+def test_a_study_in_which_every_trial_fails_ends_with_1(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU: its trials ask for one")
+    code, out, err = finish(study(tmp_path, *SMOKE, "--samples", "2", "--set", "device=cuda", "--name", "s"))
+    assert code == 1, err
+    assert outcomes(tmp_path / "s") == ["failed"] * 2
+    assert "torch sees no CUDA device" in next((tmp_path / "s").glob("*/outcome.json")).read_text()
+    assert Path(out[-2]).is_file()
+
+
+def test_diverged_trials_report_finite_numbers_and_the_report_works(tmp_path):
+    settings = ["--set", "optimizer=sgd", "--set", "lr=1e30", "--set", "schedule=constant"]
+    code, out, err = finish(study(tmp_path, *SMOKE, "--samples", "2", *settings, "--name", "s"))
+    assert code == 0, err
+    assert outcomes(tmp_path / "s") == ["diverged"] * 2
+    text = next((tmp_path / "s").glob("*/result.json")).read_text()
+    assert "NaN" not in text
+    assert json.loads(text.splitlines()[-1])["diverged_step"] == 2
+    assert Path(out[-2]).is_file()
+
+
+def test_a_time_budget_ends_the_study_and_names_what_it_cut(tmp_path):
+    arguments = ["--samples", "2", "--epochs", "500", "--scheduler", "none", "--time-budget", "15", "--name", "s"]
+    code, _, err = finish(study(tmp_path, *SMOKE, *arguments))
+    assert code == 0, err
+    assert set(outcomes(tmp_path / "s")) == {"interrupted"}
+    assert (tmp_path / "s/test.json").is_file()
+
+
+def test_a_users_own_space_runs_as_a_grid(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from search_spaces import Choice, IntRange, Space\n"
+        "SPACE = Space(name='mine', question='How wide?', axes={'width': Choice((4, 5))}, baseline={'width': 5},\n"
+        "    fixed={'image_size': 32, 'train_limit': 32, 'val_limit': 8, 'epochs': 1, 'batch_size': 8})\n"
+    )
+    arguments = ["--space", str(tmp_path / "mine.py"), "--search", "grid", "--name", "s"]
+    code, _, err = finish(study(tmp_path, *arguments))
+    assert code == 0, err
+    widths = [json.loads(path.read_text())["width"] for path in sorted((tmp_path / "s").glob("*/params.json"))]
+    assert widths == [5, 4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--space is missing; it takes upsample"),
+        (["--space", "upsampel"], "unknown space 'upsampel'; known: upsample"),
+        (["--space", "nowhere.py"], "no file at"),
+        ([*SMOKE, "--set", "learningrate=1"], "unknown field 'learningrate'"),
+        ([*SMOKE, "--set", "upsample=up"], "upsample='up'; allowed: deconv, bilinear"),
+        ([*SMOKE, "--set", "lr"], "it takes key=value"),
+        ([*SMOKE, "--set", "batch_size=65"], "batch_size=65, but there are 64 training images"),
+        ([*SMOKE, "--set", "image_size=40"], "unet takes multiples of 16; the nearest: 32 or 48"),
+        ([*SMOKE, "--data", "cats"], "data='cats'; allowed: drawn, pets, folder"),
+        ([*SMOKE, "--data", "pets", "--data-root", "nowhere"], "no oxford-iiit-pet/annotations/trainval.txt"),
+        ([*SMOKE, "--search", "grid"], "needs the points of lr"),
+        ([*SMOKE, "--resume"], "no study in"),
+        (["--space", "networks", "--set", "image_size=48"], "resnet34_unet takes multiples of 32"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_answered_before_anything_starts(tmp_path, capsys, arguments, message):
+    assert run.main([*arguments, "--results", str(tmp_path / "results")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_the_list_shows_every_question(capsys):
+    assert run.main(["--list"]) == 0
+    printed = capsys.readouterr().out
+    assert all(space.question in printed for space in SPACES.values())
+    assert "(only where amp=True)" in printed
+
+
+def test_a_dry_run_starts_nothing(tmp_path, capsys):
+    assert run.main([*SMOKE, "--samples", "5", "--dry-run", "--results", str(tmp_path / "results")]) == 0
+    assert "trials            5" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_setting_goes_before_the_space_and_the_space_before_the_preset():
+    space, config = settle(load_space("smoke"), "quick", {"batch_size": 4})
+    assert (config.batch_size, config.width, config.image_size, config.augment) == (4, 4, 32, "flip")
+    assert "batch_size" in space.fixed
+
+
+def test_a_value_that_some_trial_could_not_have_is_refused():
+    with pytest.raises(ValueError, match="resnet34_unet takes multiples of 32"):
+        settle(load_space("upsample"), "quick", {"image_size": 48})
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("preset", ["quick", "report"])
+def test_every_space_fits_every_preset(name, preset):
+    settle(load_space(name), preset, {})
+
+
+def test_the_plan_counts_the_largest_network():
+    space, config = settle(load_space("upsample"), "report", {"data": "drawn"})
+    options = _asked(parser().parse_args(["--space", "upsample", "--set", "width=8"]))[0].options
+    assert plan(space, config, options, 24).num_parameters == 38_611_713
