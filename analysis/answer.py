@@ -47,7 +47,9 @@ def placed(scored: pd.DataFrame, place: int, factors: list[Factor], metric: str)
     row = scored.iloc[place].to_dict()
     names = [*settings_columns(scored, factors)]
     return {name: row.get(name) for name in ("folder", "trial", "best_epoch", "epochs", "outcome", "seed")} | {
-        "value": float(row[f"best_{metric}"]), "settings": settings_text(row, names)}
+        "value": float(row[f"best_{metric}"]),
+        "settings": settings_text(row, names),
+    }
 
 
 def sentences(facts: dict, factors: list[Factor]) -> list[str]:
@@ -79,8 +81,10 @@ def best_sentences(facts: dict) -> list[str]:
     of = f" of {show(best['epochs'])}" if best["epochs"] is not None else ""
     seed = f"; seed {show(best['seed'])}" if is_number(best["seed"]) else ""
     settings = f", with {best['settings']}" if best["settings"] else ""
-    found = [f"The best trial is {best['trial']}: {metric} {show(best['value'], 'dice')} at epoch"
-             f" {best['best_epoch']}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."]
+    found = [
+        f"The best trial is {best['trial']}: {metric} {show(best['value'], 'dice')} at epoch"
+        f" {best['best_epoch']}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."
+    ]
     if second is not None:
         gap = f"{show(abs(best['value'] - second['value']), 'dice')} {'less' if facts['mode'] == 'max' else 'more'}"
         settings = f", with {second['settings']}" if second["settings"] else ""
@@ -96,8 +100,11 @@ def test_sentence(facts: dict) -> str:
     images = f"{show(test.get('num_images'))} test images" if test.get("num_images") is not None else "test images"
     same = best is not None and best["folder"] == test.get("folder")
     whose = "this trial" if same else f"trial {show(test.get('trial'))} (not the best of this ranking)"
-    scores = [f"{word} {show(test[key], key)}" for key, word in [("test_dice", "Dice"), ("test_iou", "IoU")]
-              if is_number(test.get(key))]
+    scores = [
+        f"{word} {show(test[key], key)}"
+        for key, word in [("test_dice", "Dice"), ("test_iou", "IoU")]
+        if is_number(test.get(key))
+    ]
     return f"On the {images}, {whose} scores {listed(scores) or 'nothing that test.json records'}."
 
 
@@ -105,9 +112,11 @@ def level_sentence(facts: dict, name: str, title: str, rows: list[dict]) -> str:
     metric = facts["metric"]
     if len(rows) == 1:
         return f"All trials so far have {name}={rows[0]['level']}: there is no other {title} to compare with."
-    parts = [f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
-             f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured, {row['num_diverged']} diverged)"
-             for row in rows]
+    parts = [
+        f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
+        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured, {row['num_diverged']} diverged)"
+        for row in rows
+    ]
     return f"By {title}, the median of the trials' best {metric} is {listed(parts)}."
 
 
@@ -134,28 +143,46 @@ def caution_sentences(facts: dict) -> list[str]:
 def adaptive_sentence(facts: dict) -> str:
     search, scheduler = facts["search"], facts["scheduler"]
     if search is None:
-        return ("How settings were chosen and trials stopped is not recorded: read differences between levels as"
-                " associations, not as effects.")
+        return (
+            "How settings were chosen and trials stopped is not recorded: read differences between levels as"
+            " associations, not as effects."
+        )
     if search in BLIND_SEARCHES and scheduler in NO_SCHEDULERS:
-        return (f"Settings were chosen without a look at results (search {search}) and no trial was stopped early;"
-                " differences between levels are given without an interval.")
+        return (
+            f"Settings were chosen without a look at results (search {search}) and no trial was stopped early;"
+            " differences between levels are given without an interval."
+        )
     chosen = [] if search in BLIND_SEARCHES else [f"the search ({search}) preferred settings that did well"]
-    chosen += [] if scheduler in NO_SCHEDULERS else [
-        f"the scheduler ({scheduler}) cut short trials that did badly, which count with what they had reached"]
-    return (f"These differences are associations, not effects: {listed(chosen)}, so the levels were not tried under"
-            " equal conditions.")
+    chosen += (
+        []
+        if scheduler in NO_SCHEDULERS
+        else [f"the scheduler ({scheduler}) cut short trials that did badly, which count with what they had reached"]
+    )
+    return (
+        f"These differences are associations, not effects: {listed(chosen)}, so the levels were not tried under"
+        " equal conditions."
+    )
 
 
 def seed_sentence(facts: dict) -> str:
     if facts["num_repeated_settings"]:
-        return (f"{count(facts['num_repeated_settings'], 'setting')} ran with several seeds, the best {facts['metric']}"
-                f" of which lie {show(facts['median_seed_spread'], 'dice')} apart at the median: smaller differences"
-                " between trials are within the luck of a seed.")
-    return ("Each setting ran with one seed, so a difference between two trials includes the luck of the seed, which"
-            " this study cannot tell apart.")
+        return (
+            f"{count(facts['num_repeated_settings'], 'setting')} ran with several seeds, the best {facts['metric']}"
+            f" of which lie {show(facts['median_seed_spread'], 'dice')} apart at the median: smaller differences"
+            " between trials are within the luck of a seed."
+        )
+    return (
+        "Each setting ran with one seed, so a difference between two trials includes the luck of the seed, which"
+        " this study cannot tell apart."
+    )
 
 
 def few_sentence(facts: dict) -> str:
-    few = [f"{name}={row['level']} ({row['num_measured']})" for name, rows in facts["levels"].items() if len(rows) > 1
-           for row in rows if row["num_measured"] < FEW_TRIALS]
+    few = [
+        f"{name}={row['level']} ({row['num_measured']})"
+        for name, rows in facts["levels"].items()
+        if len(rows) > 1
+        for row in rows
+        if row["num_measured"] < FEW_TRIALS
+    ]
     return f"Fewer than {FEW_TRIALS} measured trials stand behind the median of {listed(few)}." if few else ""

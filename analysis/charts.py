@@ -15,9 +15,19 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 STYLE = {  # sizes that stay legible when the figure is as wide as a phone
-    "font.size": 12, "axes.titlesize": 12, "axes.labelsize": 12, "xtick.labelsize": 11, "ytick.labelsize": 11,
-    "legend.fontsize": 11, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
-    "grid.color": "#e4e4e4", "axes.axisbelow": True, "axes.edgecolor": "#888888", "figure.facecolor": "white",
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "figure.facecolor": "white",
 }
 DPI = 160
 WIDTH_IN = 6.0
@@ -26,9 +36,14 @@ LEGEND_WIDTH = 66  # characters in a row of a legend
 LOG_RATIO = 30  # losses that span more are drawn on a log axis
 # outcome: marker, size, colour (of the colour-blind palette)
 OUTCOMES = {
-    "completed": ("o", 45, "#0173b2"), "pruned": ("o", 14, "#949494"), "diverged": ("X", 75, "#d55e00"),
-    "frozen": ("D", 45, "#56b4e9"), "out_of_memory": ("s", 45, "#de8f05"), "failed": ("P", 60, "#ca9161"),
-    "interrupted": ("v", 45, "#cc78bc"), "running": ("^", 45, "#029e73"),
+    "completed": ("o", 45, "#0173b2"),
+    "pruned": ("o", 14, "#949494"),
+    "diverged": ("X", 75, "#d55e00"),
+    "frozen": ("D", 45, "#56b4e9"),
+    "out_of_memory": ("s", 45, "#de8f05"),
+    "failed": ("P", 60, "#ca9161"),
+    "interrupted": ("v", 45, "#cc78bc"),
+    "running": ("^", 45, "#029e73"),
 }
 CASING = [withStroke(linewidth=3.6, foreground="white")]  # a median stands out from the lines below it
 OTHER_OUTCOME = ("*", 60, "#000000")
@@ -53,8 +68,9 @@ def png(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_
     return target.getvalue()
 
 
-def draw_curves(curves: pd.DataFrame, medians: pd.DataFrame, ends: pd.DataFrame, axes: Axes, *, colours: dict,
-                name: str) -> None:
+def draw_curves(
+    curves: pd.DataFrame, medians: pd.DataFrame, ends: pd.DataFrame, axes: Axes, *, colours: dict, name: str
+) -> None:
     """A thin line a trial, a bold median a level (dotted once less than half of its trials remain), marked ends."""
     few = fewness(curves["folder"].nunique())
     for level, colour in colours.items():
@@ -64,13 +80,28 @@ def draw_curves(curves: pd.DataFrame, medians: pd.DataFrame, ends: pd.DataFrame,
         median = medians[medians["level"] == level]
         axes.plot(median["epoch"], median["median"], color=colour, linewidth=2.6, linestyle=(0, (1.5, 1)), zorder=5)
         most = median[median["most"]]
-        axes.plot(most["epoch"], most["median"], color=colour, linewidth=2.6, zorder=6, path_effects=CASING,
-                  marker="o" if len(median) == 1 else None)
+        axes.plot(
+            most["epoch"],
+            most["median"],
+            color=colour,
+            linewidth=2.6,
+            zorder=6,
+            path_effects=CASING,
+            marker="o" if len(median) == 1 else None,
+        )
         own_ends = ends[ends["level"] == level]
         for outcome, marker, size in [("pruned", "o", 12), ("diverged", "X", 70)]:
             here = own_ends[own_ends["outcome"] == outcome]
-            axes.scatter(here["epoch"], here["value"], marker=marker, s=size * few, color=[colour], zorder=7,
-                         edgecolors="black" if outcome == "diverged" else "none", linewidths=0.7 * few)
+            axes.scatter(
+                here["epoch"],
+                here["value"],
+                marker=marker,
+                s=size * few,
+                color=[colour],
+                zorder=7,
+                edgecolors="black" if outcome == "diverged" else "none",
+                linewidths=0.7 * few,
+            )
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set(xlabel="epoch", ylabel=name)
@@ -95,31 +126,51 @@ def draw_losses(frames: list[tuple], axes: list[Axes], *, colours: dict, title: 
 def curve_legend(axes: Axes, ends: pd.DataFrame, colours: dict, title: str) -> None:
     handles = [Line2D([], [], color=colour, linewidth=2.6, label=level) for level, colour in colours.items()]
     marks = {"diverged": ("X", 8), "pruned": ("o", 4)}
-    handles += [Line2D([], [], color="#555555", linestyle="none", marker=marker, markersize=size, label=outcome)
-                for outcome, (marker, size) in marks.items() if (ends["outcome"] == outcome).any()]
+    handles += [
+        Line2D([], [], color="#555555", linestyle="none", marker=marker, markersize=size, label=outcome)
+        for outcome, (marker, size) in marks.items()
+        if (ends["outcome"] == outcome).any()
+    ]
     legend_above(axes, handles, title)
 
 
 def legend_above(axes: Axes, handles: list, title: str) -> None:
     widths = [len(str(handle.get_label())) + 6 for handle in handles]  # in characters, the mark and its gap included
     columns = len(handles) if sum(widths) <= LEGEND_WIDTH else max(1, LEGEND_WIDTH // max(widths))
-    axes.figure.legend(handles=handles, loc="outside upper center", ncols=columns, title=title, frameon=False,
-                       columnspacing=1.2, handletextpad=0.5)
+    axes.figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=columns,
+        title=title,
+        frameon=False,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
 
 
-def draw_best_against(best: pd.DataFrame, axes: Axes, *, colours: dict, name: str, metric: str, log: bool,
-                      title: str) -> None:
+def draw_best_against(
+    best: pd.DataFrame, axes: Axes, *, colours: dict, name: str, metric: str, log: bool, title: str
+) -> None:
     """The best score of each trial (columns x, value, level, outcome): colour says the level, marker the outcome."""
     few = fewness(len(best))
     for (level, outcome), group in best.groupby(["level", "outcome"], sort=False):
         marker, size, _ = OUTCOMES.get(outcome, OTHER_OUTCOME)
-        axes.scatter(group["x"], group["value"], marker=marker, s=size * few, color=[colours[level]], alpha=0.85,
-                     edgecolors="black" if outcome == "diverged" else "white", linewidths=0.6 * few)
+        axes.scatter(
+            group["x"],
+            group["value"],
+            marker=marker,
+            s=size * few,
+            color=[colours[level]],
+            alpha=0.85,
+            edgecolors="black" if outcome == "diverged" else "white",
+            linewidths=0.6 * few,
+        )
     axes.set(xlabel=name, ylabel=f"best {metric}")
     if log:
         log_axis(axes, "x")
-    handles = [Line2D([], [], color=colour, linestyle="none", marker="o", label=level)
-               for level, colour in colours.items()]
+    handles = [
+        Line2D([], [], color=colour, linestyle="none", marker="o", label=level) for level, colour in colours.items()
+    ]
     legend_above(axes, handles + outcome_handles(best["outcome"], grey=True), title)
 
 
@@ -128,8 +179,9 @@ def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[st
     few = fewness(len(places))
     for outcome, group in sorted(places.groupby("outcome"), key=lambda item: item[0] == "diverged"):
         marker, size, colour = OUTCOMES.get(outcome, OTHER_OUTCOME)
-        axes.scatter(group["x"], group["y"], marker=marker, s=size * few, color=colour, edgecolors="white",
-                     linewidths=0.6 * few)
+        axes.scatter(
+            group["x"], group["y"], marker=marker, s=size * few, color=colour, edgecolors="white", linewidths=0.6 * few
+        )
     axes.set(xlabel=name, ylabel=ylabel)
     if log:
         log_axis(axes, "x")
@@ -141,9 +193,18 @@ def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[st
 
 def outcome_handles(outcomes: pd.Series, *, grey: bool) -> list[Line2D]:
     present = [name for name in [*OUTCOMES, *sorted(set(outcomes) - set(OUTCOMES))] if (outcomes == name).any()]
-    return [Line2D([], [], linestyle="none", marker=marker, markersize=size**0.5, label=name.replace("_", " "),
-                   color="#555555" if grey else colour)
-            for name, (marker, size, colour) in ((name, OUTCOMES.get(name, OTHER_OUTCOME)) for name in present)]
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=marker,
+            markersize=size**0.5,
+            label=name.replace("_", " "),
+            color="#555555" if grey else colour,
+        )
+        for name, (marker, size, colour) in ((name, OUTCOMES.get(name, OTHER_OUTCOME)) for name in present)
+    ]
 
 
 def log_axis(axes: Axes, which: str) -> None:

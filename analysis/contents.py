@@ -24,8 +24,12 @@ from analysis.wording import count, data_line, show, size_text
 
 SCHEMA_VERSION = 1  # of report.json
 LATEST = 4e9  # s since 1970: a later time stamp is none
-STATES = {"finished": "finished", "interrupted": "interrupted", "running": "not finished: still running, or killed",
-          "unknown": "of unknown state (study.json says nothing of it)"}
+STATES = {
+    "finished": "finished",
+    "interrupted": "interrupted",
+    "running": "not finished: still running, or killed",
+    "unknown": "of unknown state (study.json says nothing of it)",
+}
 
 
 def build(study: Study) -> tuple[Page, dict]:
@@ -50,17 +54,30 @@ def build(study: Study) -> tuple[Page, dict]:
     name, sized = str(study.study.get("name") or study.folder.name), with_size(sections, study)
     page = Page(f"Study {name}", status(study, facts), [section for section in sized if section.blocks])
     parts = {part: study.study[part] for part in ("data", "options", "provenance")}
-    return page, {"schema_version": SCHEMA_VERSION, "study": name, "folder": study.folder.name, "facts": facts,
-                  "sentences": said, "gaps": gaps} | parts
+    return page, {
+        "schema_version": SCHEMA_VERSION,
+        "study": name,
+        "folder": study.folder.name,
+        "facts": facts,
+        "sentences": said,
+        "gaps": gaps,
+    } | parts
 
 
 def with_size(sections: list[Section], study: Study) -> list[Section]:
     """Every caption says how large the images are, and were: a score of enlarged images is another score."""
     data = study.study["data"]
     images = f" Images: {data.get('name') or 'unknown'} data, {size_text(data, study.trials)}."
-    return [Section(section.title, [replace(block, caption=block.caption + images)
-                                    if isinstance(block, Table | Picture) else block for block in section.blocks])
-            for section in sections]
+    return [
+        Section(
+            section.title,
+            [
+                replace(block, caption=block.caption + images) if isinstance(block, Table | Picture) else block
+                for block in section.blocks
+            ],
+        )
+        for section in sections
+    ]
 
 
 def status(study: Study, facts: dict) -> str:
@@ -78,10 +95,19 @@ def at(time: datetime) -> str:
 
 def asked_section(study: Study, factors: list[Factor]) -> Section:
     space = study.study["space"]
-    blocks = [Text(str(space.get("question") or "The question of this study is not recorded.")),
-              Text(f"Data: {data_line(study.study['data'], study.trials)}.")]
-    rows = [{"axis": factor.name, "kind": factor.kind, "values": axis_values(space, factor),
-             "only_where": "=".join(factor.condition) if factor.condition else ""} for factor in factors]
+    blocks = [
+        Text(str(space.get("question") or "The question of this study is not recorded.")),
+        Text(f"Data: {data_line(study.study['data'], study.trials)}."),
+    ]
+    rows = [
+        {
+            "axis": factor.name,
+            "kind": factor.kind,
+            "values": axis_values(space, factor),
+            "only_where": "=".join(factor.condition) if factor.condition else "",
+        }
+        for factor in factors
+    ]
     frame = pd.DataFrame(rows, columns=["axis", "kind", "values", "only_where"])
     frame = frame if frame["only_where"].any() else frame.drop(columns="only_where")
     return Section("What was asked", [*blocks, Table("axes", "What varied.", frame)] if rows else blocks)
@@ -97,9 +123,16 @@ def axis_values(space: dict, factor: Factor) -> str:
 
 def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Table]:
     summaries = [(factor, level_summary(ranked, factor, metric)) for factor in factors if factor.kind == "choice"]
-    return [Table(f"levels_{factor.name}", f"By {factor.title}: median, lowest and highest of the trials' best"
-                  f" {metric}; pruned and diverged trials count with what they had reached.", summary)
-            for factor, summary in summaries if len(summary)]
+    return [
+        Table(
+            f"levels_{factor.name}",
+            f"By {factor.title}: median, lowest and highest of the trials' best"
+            f" {metric}; pruned and diverged trials count with what they had reached.",
+            summary,
+        )
+        for factor, summary in summaries
+        if len(summary)
+    ]
 
 
 def curves_section(study: Study, factors: list[Factor]) -> Section:
@@ -111,8 +144,10 @@ def curves_section(study: Study, factors: list[Factor]) -> Section:
 def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> Section:
     if ranked.empty:
         return Section("Ranking", [])
-    caption = (f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score."
-               " images_per_s is the median over epochs; duration_s the time so far where a trial has not ended.")
+    caption = (
+        f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score."
+        " images_per_s is the median over epochs; duration_s the time so far where a trial has not ended."
+    )
     table = Table("ranking", caption, ranking_table(ranked, factors, metric))
     return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
 
@@ -154,11 +189,15 @@ def bests_gaps(ranked: pd.DataFrame) -> list[str]:
     apart = ranked[(recorded - computed).abs().gt(1e-6) | (recorded.notna() & computed.isna())]
     if apart.empty:
         return []
-    told = [f"{trial} ({show(said, 'dice')} recorded, {show(found, 'dice')} found)" for trial, said, found in zip(
-        apart["trial"], recorded[apart.index], computed[apart.index], strict=True)][:20]
+    told = [
+        f"{trial} ({show(said, 'dice')} recorded, {show(found, 'dice')} found)"
+        for trial, said, found in zip(apart["trial"], recorded[apart.index], computed[apart.index], strict=True)
+    ][:20]
     more = f", and {len(apart) - 20} more" if len(apart) > 20 else ""
-    return [f"{count(len(apart), 'trial has', 'trials have')} another best val_dice in outcome.json than in the epochs"
-            f" that can be read, which this report uses: {', '.join(told)}{more}."]
+    return [
+        f"{count(len(apart), 'trial has', 'trials have')} another best val_dice in outcome.json than in the epochs"
+        f" that can be read, which this report uses: {', '.join(told)}{more}."
+    ]
 
 
 def made_section(study: Study) -> Section:
@@ -166,14 +205,19 @@ def made_section(study: Study) -> Section:
     record, origin = study.study, study.study["provenance"]
     dirty = {True: " with uncommitted changes", False: ""}.get(origin.get("dirty") is True, "")
     commit = f"{origin['commit']}{dirty}" if origin.get("commit") else None
-    rows = {"command": origin.get("command"), "commit": commit, "created": record.get("created"),
-            "finished": record.get("finished")}
+    rows = {
+        "command": origin.get("command"),
+        "commit": commit,
+        "created": record.get("created"),
+        "finished": record.get("finished"),
+    }
     for part in ("versions", "hardware"):
         values = origin.get(part)
         named = isinstance(values, dict)
         rows |= {f"{part}: {key}": value for key, value in values.items()} if named else {part: values}
     rows |= {f"option: {key}": value for key, value in record["options"].items()}
     rows |= {f"fixed: {key}": value for key, value in record["fixed"].items()}
-    frame = pd.DataFrame([{"what": key, "value": "not recorded" if value is None else show(value)}
-                          for key, value in rows.items()])
+    frame = pd.DataFrame(
+        [{"what": key, "value": "not recorded" if value is None else show(value)} for key, value in rows.items()]
+    )
     return Section("How this was made", [Table("origin", "As study.json has it.", frame)])

@@ -12,11 +12,15 @@ def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, me
     """A row a trial and measured epoch: folder, trial, level, epoch, value. Diverged lines and NaN are left out."""
     if metric not in epochs:
         return pd.DataFrame({"folder": [], "trial": [], "level": [], "epoch": [], "value": []})
-    level = dict.fromkeys(trials["folder"], ALL) if factor is None else dict(
-        zip(trials["folder"], levels(trials, factor), strict=True))
+    level = (
+        dict.fromkeys(trials["folder"], ALL)
+        if factor is None
+        else dict(zip(trials["folder"], levels(trials, factor), strict=True))
+    )
     measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric].astype(float))]
     found = measured[["folder", "trial"]].assign(
-        level=measured["folder"].map(level), epoch=measured["epoch"], value=measured[metric].astype(float))
+        level=measured["folder"].map(level), epoch=measured["epoch"], value=measured[metric].astype(float)
+    )
     return found.dropna(subset="level").sort_values(["folder", "epoch"]).reset_index(drop=True)
 
 

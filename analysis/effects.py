@@ -40,8 +40,18 @@ def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: s
 
 
 def ranking_table(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
-    names = ["rank", "trial", *settings_columns(ranked, factors), f"best_{metric}", "best_epoch", "outcome",
-             "num_epochs", "seed", "images_per_s", "duration_s"]
+    names = [
+        "rank",
+        "trial",
+        *settings_columns(ranked, factors),
+        f"best_{metric}",
+        "best_epoch",
+        "outcome",
+        "num_epochs",
+        "seed",
+        "images_per_s",
+        "duration_s",
+    ]
     return ranked[[name for name in dict.fromkeys(names) if name in ranked]]
 
 
@@ -52,18 +62,31 @@ def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataF
     for name in present_levels(ranked, factor):
         group = ranked[level == name]
         values = group[score].dropna().astype(float)
-        rows.append({
-            "level": name,
-            "num_trials": len(group),
-            "num_measured": len(values),
-            f"median_{score}": values.median() if len(values) else np.nan,
-            "lowest": values.min() if len(values) else np.nan,
-            "highest": values.max() if len(values) else np.nan,
-            "num_pruned": int((group["outcome"] == "pruned").sum()),
-            "num_diverged": int((group["outcome"] == "diverged").sum()),
-        })
-    return pd.DataFrame(rows, columns=["level", "num_trials", "num_measured", f"median_{score}", "lowest", "highest",
-                                       "num_pruned", "num_diverged"])
+        rows.append(
+            {
+                "level": name,
+                "num_trials": len(group),
+                "num_measured": len(values),
+                f"median_{score}": values.median() if len(values) else np.nan,
+                "lowest": values.min() if len(values) else np.nan,
+                "highest": values.max() if len(values) else np.nan,
+                "num_pruned": int((group["outcome"] == "pruned").sum()),
+                "num_diverged": int((group["outcome"] == "diverged").sum()),
+            }
+        )
+    return pd.DataFrame(
+        rows,
+        columns=[
+            "level",
+            "num_trials",
+            "num_measured",
+            f"median_{score}",
+            "lowest",
+            "highest",
+            "num_pruned",
+            "num_diverged",
+        ],
+    )
 
 
 def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
@@ -72,8 +95,11 @@ def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
     if planned is not None and planned > len(trials):
         counts["not started"] = planned - len(trials)
     order = [*MEANINGS, *sorted(set(counts) - set(MEANINGS))]
-    rows = [{"outcome": name, "num_trials": int(counts[name]), "meaning": MEANINGS.get(name, "no known outcome")}
-            for name in order if name in counts]
+    rows = [
+        {"outcome": name, "num_trials": int(counts[name]), "meaning": MEANINGS.get(name, "no known outcome")}
+        for name in order
+        if name in counts
+    ]
     return pd.DataFrame(rows, columns=["outcome", "num_trials", "meaning"])
 
 
@@ -90,7 +116,8 @@ def failures(trials: pd.DataFrame) -> pd.DataFrame:
     """Trials that ended by an error or for want of memory, with what they said."""
     found = trials[trials["outcome"].isin(["failed", "out_of_memory"]) | trials["error_type"].notna()]
     return found[["trial", "outcome", "outcome_epoch", "error_type", "error_text"]].rename(
-        columns={"outcome_epoch": "epoch"})
+        columns={"outcome_epoch": "epoch"}
+    )
 
 
 def seed_spread(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:

@@ -82,8 +82,10 @@ def not_drawn(curves: pd.DataFrame, trials: pd.DataFrame) -> str:
 def last_medians(medians: pd.DataFrame, what: str) -> str:
     """The figure in words: where each level's median stood last with at least half of its trials."""
     last = medians[medians["most"]].groupby("level", sort=False).tail(1)
-    parts = [f"{row.level} {row.median:.4g} at epoch {row.epoch} ({count(row.num_trials, 'trial')})"
-             for row in last.itertuples()]
+    parts = [
+        f"{row.level} {row.median:.4g} at epoch {row.epoch} ({count(row.num_trials, 'trial')})"
+        for row in last.itertuples()
+    ]
     return f"Learning curves of {what}. The median while at least half of the trials are in it: {'; '.join(parts)}."
 
 
@@ -111,16 +113,27 @@ def colouring(trials: pd.DataFrame, factors: list[Factor]) -> Factor | None:
     return next(iter(curve_factors(trials, [factor for factor in factors if factor.name != "lr"])), None)
 
 
-def best_picture(ranked: pd.DataFrame, factor: Factor, points: pd.DataFrame, factors: list[Factor],
-                 metric: str) -> Picture:
+def best_picture(
+    ranked: pd.DataFrame, factor: Factor, points: pd.DataFrame, factors: list[Factor], metric: str
+) -> Picture:
     by = colouring(ranked, factors)
-    png = charts.png(charts.draw_best_against, points, colours=colours_of(ranked, by, factors), metric=metric,
-                     name=factor.axis_title, log=is_log(factor, points["x"]), title=by.axis_title if by else "")
+    png = charts.png(
+        charts.draw_best_against,
+        points,
+        colours=colours_of(ranked, by, factors),
+        metric=metric,
+        name=factor.axis_title,
+        log=is_log(factor, points["x"]),
+        title=by.axis_title if by else "",
+    )
     best = points.iloc[0]
     told = f"The best {metric} of {count(len(points), 'trial')} against {factor.title}"
-    return Picture(f"best_{metric}_against_{factor.name}",
-                   f"{told}; a pruned or diverged trial counts with what it had reached.",
-                   f"{told}. The best of them is {best['value']:.4f}, at {best['x']:.4g}.", png)
+    return Picture(
+        f"best_{metric}_against_{factor.name}",
+        f"{told}; a pruned or diverged trial counts with what it had reached.",
+        f"{told}. The best of them is {best['value']:.4f}, at {best['x']:.4g}.",
+        png,
+    )
 
 
 def is_log(factor: Factor, values: pd.Series) -> bool:
@@ -134,11 +147,14 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
     bad = places.loc[places["outcome"] == "diverged", "x"]
     if lr is None or bad.empty:
         return []
-    png = charts.png(charts.draw_outcomes, places, name=lr.axis_title, ticks=ticks, ylabel=title,
-                     log=is_log(lr, places["x"]))
+    png = charts.png(
+        charts.draw_outcomes, places, name=lr.axis_title, ticks=ticks, ylabel=title, log=is_log(lr, places["x"])
+    )
     spread = " Points of one level are spread a little, to be told apart." if ticks else ""
-    alt = (f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
-           f" {bad.max():.3g}.")
+    alt = (
+        f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
+        f" {bad.max():.3g}."
+    )
     return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}", alt, png)]
 
 
@@ -174,12 +190,20 @@ def best_examples(folder: Path, ranked: pd.DataFrame) -> tuple[list[Example], st
 
 
 def example_picture(shown: list[Example], whose: str) -> Picture:
-    png = charts.png(lambda axes: draw_examples(shown, np.atleast_2d(axes)), rows=len(shown), panels=3,
-                     height_in=1.85 * len(shown) + 0.3)
+    png = charts.png(
+        lambda axes: draw_examples(shown, np.atleast_2d(axes)),
+        rows=len(shown),
+        panels=3,
+        height_in=2.05 * len(shown) + 0.3,
+    )
     told = "; ".join(f"{each.reason}: {each.name}, Dice {each.dice:.3f}" for each in shown)
-    return Picture("predictions", f"Predictions of {whose} (as figure 5 of the first report). Orange: the prediction."
-                   " Blue: the mask, its outline dashed over the prediction. Grey: pixels that no score counts.",
-                   f"Image, prediction and mask of {told}.", png)
+    return Picture(
+        "predictions",
+        f"Predictions of {whose} (as figure 5 of the first report). Orange: the prediction."
+        " Blue: the mask, its outline dashed over the prediction. Grey: pixels that no score counts.",
+        f"Image, prediction and mask of {told}.",
+        png,
+    )
 
 
 def example_frame(shown: list[Example]) -> pd.DataFrame:

@@ -12,10 +12,35 @@ from analysis.trial_files import TEXTS, read_trial
 TRIAL_FILES = ("params.json", "result.json")  # a folder with one of them is a trial's
 PARTS = ("space", "options", "fixed", "data", "provenance")  # of study.json, each a dictionary
 # Columns that are always there; the trials' settings and any further measurement follow them.
-TRIAL_COLUMNS = ("folder", "trial", "outcome", "num_epochs", "outcome_epoch", "outcome_step", "outcome_where",
-                 "error_type", "error_text", "recorded_best_val_dice", "images_per_s", "duration_s", "gaps")
-EPOCH_COLUMNS = ("folder", "trial", "epoch", "train_loss", "val_loss", "val_dice", "images_per_s", "time_total_s",
-                 "timestamp", "diverged", "diverged_step", "diverged_where")
+TRIAL_COLUMNS = (
+    "folder",
+    "trial",
+    "outcome",
+    "num_epochs",
+    "outcome_epoch",
+    "outcome_step",
+    "outcome_where",
+    "error_type",
+    "error_text",
+    "recorded_best_val_dice",
+    "images_per_s",
+    "duration_s",
+    "gaps",
+)
+EPOCH_COLUMNS = (
+    "folder",
+    "trial",
+    "epoch",
+    "train_loss",
+    "val_loss",
+    "val_dice",
+    "images_per_s",
+    "time_total_s",
+    "timestamp",
+    "diverged",
+    "diverged_step",
+    "diverged_where",
+)
 
 
 class NotAStudy(ValueError):
@@ -47,8 +72,9 @@ class Study:
 def load_study(folder: Path) -> Study:
     folders = trial_folders(folder)
     if not folders and not (folder / "study.json").is_file():
-        raise NotAStudy(f"{folder} is not a study: it has no study.json, and no folder in it has a params.json or a"
-                        " result.json")
+        raise NotAStudy(
+            f"{folder} is not a study: it has no study.json, and no folder in it has a params.json or a result.json"
+        )
     study, gaps = read_study(folder)
     test, problem = read_object(folder / "test.json")
     if problem not in (None, MISSING):
@@ -66,16 +92,19 @@ def is_study(folder: Path) -> bool:
 
 
 def trial_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir()
-                  if path.is_dir() and any((path / name).is_file() for name in TRIAL_FILES))
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and any((path / name).is_file() for name in TRIAL_FILES)
+    )
 
 
 def read_study(folder: Path) -> tuple[dict, list[str]]:
     record, problem = read_object(folder / "study.json")
     parts = {part: record[part] if isinstance(record.get(part), dict) else {} for part in PARTS}
     if problem:
-        return parts, [f"study.json {problem}: the question, the plan, the data and the origin of this study are"
-                       " unknown, and so is whether it is still running."]
+        return parts, [
+            f"study.json {problem}: the question, the plan, the data and the origin of this study are"
+            " unknown, and so is whether it is still running."
+        ]
     lacking = [part for part in PARTS if not isinstance(record.get(part), dict)]
     gaps = [f"study.json lacks {', '.join(lacking)}."] if lacking else []
     return {"created": None} | record | parts, gaps
@@ -96,8 +125,10 @@ def trial_gaps(trials: pd.DataFrame) -> list[str]:
     for trial, problems in zip(trials["trial"], trials["gaps"], strict=True):
         for problem in problems:
             sharing[problem].append(trial)
-    return [f"{len(names)} {'trial has' if len(names) == 1 else 'trials have'} {problem}: {named(names)}."
-            for problem, names in sharing.items()]
+    return [
+        f"{len(names)} {'trial has' if len(names) == 1 else 'trials have'} {problem}: {named(names)}."
+        for problem, names in sharing.items()
+    ]
 
 
 def named(trials: list[str], most: int = 20) -> str:

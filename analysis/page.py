@@ -55,8 +55,10 @@ class Page:
 
 
 def html(page: Page) -> str:
-    body = "\n".join(f"<section>\n<h2>{escape(section.title)}</h2>\n" + "\n".join(map(html_block, section.blocks))
-                     + "\n</section>" for section in page.sections)
+    body = "\n".join(
+        f"<section>\n<h2>{escape(section.title)}</h2>\n" + "\n".join(map(html_block, section.blocks)) + "\n</section>"
+        for section in page.sections
+    )
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -83,8 +85,10 @@ def html_block(block: Text | Items | Table | Picture) -> str:
             return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
         case Picture(name, caption, alt, png):
             data = base64.b64encode(png).decode()
-            return (f'<figure id="{escape(name)}"><img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
-                    f"<figcaption>{escape(caption)}</figcaption></figure>")
+            return (
+                f'<figure id="{escape(name)}"><img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
+                f"<figcaption>{escape(caption)}</figcaption></figure>"
+            )
         case Table():
             return html_table(block)
 
@@ -93,15 +97,19 @@ def html_table(table: Table) -> str:
     frame = table.frame.head(MOST_ROWS_HTML)
     numeric = {name: is_numeric(frame[name]) for name in frame}
     marks = {name: ' class="number"' if numeric[name] else "" for name in frame}
-    head = "".join(f'<th scope="col"{marks[name]}><button type="button">{breakable(name)}</button></th>'
-                   for name in frame)
+    head = "".join(
+        f'<th scope="col"{marks[name]}><button type="button">{breakable(name)}</button></th>' for name in frame
+    )
     rows = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
-    body = "\n".join("<tr>" + "".join(html_cell(value, name, marks[name]) for name, value in row.items()) + "</tr>"
-                     for row in rows)
+    body = "\n".join(
+        "<tr>" + "".join(html_cell(value, name, marks[name]) for name, value in row.items()) + "</tr>" for row in rows
+    )
     name = escape(table.name)
-    return (f'<figure id="{name}"><figcaption id="about-{name}">{escape(caption(table, MOST_ROWS_HTML))}</figcaption>\n'
-            f'<div class="table" tabindex="0" role="region" aria-labelledby="about-{name}"><table>\n'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></figure>")
+    return (
+        f'<figure id="{name}"><figcaption id="about-{name}">{escape(caption(table, MOST_ROWS_HTML))}</figcaption>\n'
+        f'<div class="table" tabindex="0" role="region" aria-labelledby="about-{name}"><table>\n'
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></figure>"
+    )
 
 
 def breakable(name: str) -> str:
@@ -124,8 +132,10 @@ def caption(table: Table, most: int) -> str:
 
 def is_numeric(column: pd.Series) -> bool:
     present = column.dropna()
-    return len(present) > 0 and present.map(lambda value: isinstance(value, int | float) and value is not True
-                                            and value is not False).all()
+    return (
+        len(present) > 0
+        and present.map(lambda value: isinstance(value, int | float) and value is not True and value is not False).all()
+    )
 
 
 def markdown(page: Page) -> str:
@@ -145,11 +155,14 @@ def markdown_block(block: Text | Items | Table | Picture) -> str:
             return f"![{inline(alt)}](figures/{name}.png)\n\n*{inline(caption_)}*"
         case Table(name, _, frame):
             shown = frame.head(MOST_ROWS_MARKDOWN)
-            rows = [[show(value, column) for column, value in zip(frame.columns, row, strict=True)]
-                    for row in shown.itertuples(index=False, name=None)]
+            rows = [
+                [show(value, column) for column, value in zip(frame.columns, row, strict=True)]
+                for row in shown.itertuples(index=False, name=None)
+            ]
             lines = [[str(column) for column in frame.columns], ["---"] * len(frame.columns), *rows]
-            grid = "\n".join("| " + " | ".join(inline(cell) if cell != "---" else cell for cell in line) + " |"
-                             for line in lines)
+            grid = "\n".join(
+                "| " + " | ".join(inline(cell) if cell != "---" else cell for cell in line) + " |" for line in lines
+            )
             return f"{inline(caption(block, MOST_ROWS_MARKDOWN))}\n\n{grid}"
 
 

@@ -104,7 +104,8 @@ def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
     for place, example in enumerate(examples):
         image, prediction, mask = axes[place]
         image.imshow(example.image)
-        image.set_ylabel(f"{shortened(example.reason)}\nDice {example.dice:.3f}\n{shortened(example.name)}")
+        image.set_ylabel(f"{shortened(example.reason)}\nDice {example.dice:.3f}")
+        image.set_xlabel(shortened(example.name, most=28), fontsize="small")
         truth = example.mask == 1
         prediction.imshow(tinted(example.image, example.predicted, PREDICTION))
         outline(prediction, example.predicted, PREDICTION, "solid")

@@ -38,10 +38,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="python analysis/report.py", description=ABOUT,
-                                   epilog="The last line printed is the path of report.html. Exit code 2: no study.")
-    made.add_argument("results", nargs="?", type=Path, metavar="RESULTS",
-                      help="a study's folder, e.g. results/upsample-20261123-190000; left out: the newest in ./results")
+    made = argparse.ArgumentParser(
+        prog="python analysis/report.py",
+        description=ABOUT,
+        epilog="The last line printed is the path of report.html. Exit code 2: no study.",
+    )
+    made.add_argument(
+        "results",
+        nargs="?",
+        type=Path,
+        metavar="RESULTS",
+        help="a study's folder, e.g. results/upsample-20261123-190000; left out: the newest in ./results",
+    )
     return made
 
 
@@ -49,8 +57,10 @@ def newest_study(results: Path) -> Path:
     """The study created last, by its study.json, or by the folder's time where that does not say."""
     studies = [folder for folder in sorted(results.iterdir()) if is_study(folder)] if results.is_dir() else []
     if not studies:
-        raise NotAStudy(f"no study in {results.resolve()}: looked for folders with a study.json, or with trial folders"
-                        " (params.json or result.json); name a study's folder, or run one first")
+        raise NotAStudy(
+            f"no study in {results.resolve()}: looked for folders with a study.json, or with trial folders"
+            " (params.json or result.json); name a study's folder, or run one first"
+        )
     return max(studies, key=created)
 
 
@@ -78,8 +88,9 @@ def write_report(folder: Path) -> Path:
     remove_others(target / "figures", {f"{name}.png" for name in pictures})
     record |= {
         "status": made.status,
-        "tables": {name: {"caption": table.caption, "rows": table.frame.to_dict("records")}
-                   for name, table in tables.items()},
+        "tables": {
+            name: {"caption": table.caption, "rows": table.frame.to_dict("records")} for name, table in tables.items()
+        },
         "figures": {name: {"caption": picture.caption, "alt": picture.alt} for name, picture in pictures.items()},
     }
     write(target / "report.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())

@@ -8,9 +8,22 @@ import numpy as np
 from analysis.records import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
 
 # What Ray adds to each line of result.json; every other scalar of a line is a measurement.
-RAY_KEYS = {"trial_id", "training_iteration", "time_this_iter_s", "date", "done", "hostname", "node_ip", "pid",
-            "config", "experiment_tag", "iterations_since_restore", "time_since_restore", "should_checkpoint",
-            "checkpoint_dir_name"}
+RAY_KEYS = {
+    "trial_id",
+    "training_iteration",
+    "time_this_iter_s",
+    "date",
+    "done",
+    "hostname",
+    "node_ip",
+    "pid",
+    "config",
+    "experiment_tag",
+    "iterations_since_restore",
+    "time_since_restore",
+    "should_checkpoint",
+    "checkpoint_dir_name",
+}
 TEXTS = ("diverged_where",)  # measurements that are words
 
 NO_RESULTS = "no results yet"
@@ -50,8 +63,11 @@ def read_outcome(path: Path) -> tuple[dict, list[str]]:
     outcome, problem = read_object(path)
     if problem:
         return {}, [NO_OUTCOME if problem == MISSING else f"an outcome.json that {problem}"]
-    odd = [key for key in ("epoch", "step", "best_val_dice", "duration_s")
-           if outcome.get(key) is not None and not is_number(outcome[key])]
+    odd = [
+        key
+        for key in ("epoch", "step", "best_val_dice", "duration_s")
+        if outcome.get(key) is not None and not is_number(outcome[key])
+    ]
     return outcome | dict.fromkeys(odd), [f"an outcome.json with no number in {', '.join(odd)}"] if odd else []
 
 
@@ -63,8 +79,9 @@ def epochs_of(rows: list[dict]) -> tuple[list[dict], list[str]]:
         if not is_number(epoch) or epoch != int(epoch):
             problems.append(NO_EPOCH)
             continue
-        measured = {key: value for key, value in row.items()
-                    if key not in RAY_KEYS and not isinstance(value, dict | list)}
+        measured = {
+            key: value for key, value in row.items() if key not in RAY_KEYS and not isinstance(value, dict | list)
+        }
         wrong = [key for key, value in measured.items() if key not in TEXTS and not is_measurement(value)]
         problems += [NOT_A_NUMBER] if wrong else []
         problems += [REPEATED] if int(epoch) in by_epoch else []
@@ -84,8 +101,11 @@ def end_of(outcome: dict, epochs: list[dict], *, open_study: bool) -> tuple[dict
     said = outcome.get("outcome")
     name = "diverged" if broken else said or ("running" if open_study else "interrupted")
     if broken and said != "diverged":
-        outcome = outcome | {"epoch": broken["epoch"], "step": broken.get("diverged_step"),
-                             "where": broken.get("diverged_where")}
+        outcome = outcome | {
+            "epoch": broken["epoch"],
+            "step": broken.get("diverged_step"),
+            "where": broken.get("diverged_where"),
+        }
     elapsed = [row["time_total_s"] for row in epochs if is_number(row.get("time_total_s"))]
     return {
         "outcome": str(name),

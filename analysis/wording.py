@@ -38,8 +38,11 @@ def settings_text(row: dict, names: list[str]) -> str:
 def data_line(data: dict, trials: pd.DataFrame) -> str:
     """drawn data, 1024 train / 128 validation images, 64 px (source 128 x 128 px)"""
     parts = [f"{data['name']} data" if data.get("name") else "data of unknown name"]
-    counts = [f"{data[key]} {word}" for key, word in
-              [("num_train", "train"), ("num_val", "validation"), ("num_test", "test")] if is_number(data.get(key))]
+    counts = [
+        f"{data[key]} {word}"
+        for key, word in [("num_train", "train"), ("num_val", "validation"), ("num_test", "test")]
+        if is_number(data.get(key))
+    ]
     parts += [" / ".join(counts) + " images"] if counts else []
     return ", ".join([*parts, size_text(data, trials)])
 

@@ -29,19 +29,55 @@ STUDY = {
     "finished": "2026-11-23T19:30:00+00:00",
     "interrupted": False,
     "space": SPACE,
-    "options": {"preset": "small", "search": "optuna", "scheduler": "asha", "samples": 24, "seeds": 1, "epochs": 20,
-                "metric": "val_dice", "mode": "max", "concurrent": 2},
+    "options": {
+        "preset": "small",
+        "search": "optuna",
+        "scheduler": "asha",
+        "samples": 24,
+        "seeds": 1,
+        "epochs": 20,
+        "metric": "val_dice",
+        "mode": "max",
+        "concurrent": 2,
+    },
     "fixed": {"amp": True, "amp_dtype": "float16"},
     "num_trials": 24,
-    "data": {"name": "drawn", "source_size_px": [128, 128], "image_size_px": 64, "num_train": 1024, "num_val": 128,
-             "num_test": 256, "border": "pet"},
-    "provenance": {"commit": "0123456789abcdef", "dirty": False, "versions": {"torch": "2.13.0", "ray": "2.60.0"},
-                   "hardware": {"gpu": "NVIDIA H200", "cpu_cores": 16},
-                   "command": "python study/run.py upsample --preset small"},
+    "data": {
+        "name": "drawn",
+        "source_size_px": [128, 128],
+        "image_size_px": 64,
+        "num_train": 1024,
+        "num_val": 128,
+        "num_test": 256,
+        "border": "pet",
+    },
+    "provenance": {
+        "commit": "0123456789abcdef",
+        "dirty": False,
+        "versions": {"torch": "2.13.0", "ray": "2.60.0"},
+        "hardware": {"gpu": "NVIDIA H200", "cpu_cores": 16},
+        "command": "python study/run.py upsample --preset small",
+    },
 }
-CONFIG = {"model": "unet", "upsample": "deconv", "width": 16, "head": "sigmoid", "loss": "bce", "optimizer": "adam",
-          "lr": 1e-3, "weight_decay": 0.0, "schedule": "cosine", "batch_size": 32, "epochs": 20, "image_size": 64,
-          "amp": True, "amp_dtype": "float16", "augment": "none", "seed": 0, "data": "drawn"}
+CONFIG = {
+    "model": "unet",
+    "upsample": "deconv",
+    "width": 16,
+    "head": "sigmoid",
+    "loss": "bce",
+    "optimizer": "adam",
+    "lr": 1e-3,
+    "weight_decay": 0.0,
+    "schedule": "cosine",
+    "batch_size": 32,
+    "epochs": 20,
+    "image_size": 64,
+    "amp": True,
+    "amp_dtype": "float16",
+    "augment": "none",
+    "seed": 0,
+    "data": "drawn",
+}
 NO_DIVERGENCE = {"diverged": False, "diverged_step": None, "diverged_where": None}
 
 
@@ -55,11 +91,31 @@ class Trial:
 
 def line(epoch: int, dice: float, **more) -> dict:
     """A line of result.json as Ray writes it: the metrics and Ray's own keys."""
-    metrics = {"epoch": epoch, "train_loss": 1 - dice, "val_loss": 1.1 - dice, "val_dice": dice,
-               "val_dice_soft": dice - 0.02, "val_iou": dice / (2 - dice), "val_bce": 1.1 - dice, "lr": 1e-3,
-               "loss_scale": 65536.0, "num_skipped_steps": 0, "num_steps": 32, "images_per_s": 410.0, "epoch_s": 2.5}
-    ray = {"training_iteration": epoch, "time_total_s": 2.5 * epoch, "timestamp": 1795460400 + epoch, "done": False,
-           "hostname": "node", "node_ip": "127.0.0.1", "pid": 7, "iterations_since_restore": epoch}
+    metrics = {
+        "epoch": epoch,
+        "train_loss": 1 - dice,
+        "val_loss": 1.1 - dice,
+        "val_dice": dice,
+        "val_dice_soft": dice - 0.02,
+        "val_iou": dice / (2 - dice),
+        "val_bce": 1.1 - dice,
+        "lr": 1e-3,
+        "loss_scale": 65536.0,
+        "num_skipped_steps": 0,
+        "num_steps": 32,
+        "images_per_s": 410.0,
+        "epoch_s": 2.5,
+    }
+    ray = {
+        "training_iteration": epoch,
+        "time_total_s": 2.5 * epoch,
+        "timestamp": 1795460400 + epoch,
+        "done": False,
+        "hostname": "node",
+        "node_ip": "127.0.0.1",
+        "pid": 7,
+        "iterations_since_restore": epoch,
+    }
     return metrics | NO_DIVERGENCE | ray | more
 
 
@@ -69,18 +125,38 @@ def diverged_line(epoch: int, dice: float, *, step: int = 7, where: str = "loss"
 
 
 def outcome(name: str, epoch: int | None = None, **more) -> dict:
-    return {"schema_version": 1, "outcome": name, "epoch": epoch, "step": None, "where": None, "error_type": None,
-            "error_text": None, "best_epoch": None, "best_val_dice": None, "duration_s": 50.0} | more
+    return {
+        "schema_version": 1,
+        "outcome": name,
+        "epoch": epoch,
+        "step": None,
+        "where": None,
+        "error_type": None,
+        "error_text": None,
+        "best_epoch": None,
+        "best_val_dice": None,
+        "duration_s": 50.0,
+    } | more
 
 
 def completed(dice: list[float], **config) -> Trial:
     """A trial that trained all its epochs and reached these Dice scores."""
-    return Trial(CONFIG | config, [line(epoch, value) for epoch, value in enumerate(dice, start=1)],
-                 outcome("completed", len(dice), best_val_dice=max(dice)))
+    return Trial(
+        CONFIG | config,
+        [line(epoch, value) for epoch, value in enumerate(dice, start=1)],
+        outcome("completed", len(dice), best_val_dice=max(dice)),
+    )
 
 
-def write_study(folder: Path, trials: list[Trial], *, study: dict | None = STUDY, test: dict | None = None,
-                num_images: int = 0, size_px: int = 32) -> Path:
+def write_study(
+    folder: Path,
+    trials: list[Trial],
+    *,
+    study: dict | None = STUDY,
+    test: dict | None = None,
+    num_images: int = 0,
+    size_px: int = 32,
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if study is not None:
         write_json(folder / "study.json", study)
@@ -93,8 +169,10 @@ def write_study(folder: Path, trials: list[Trial], *, study: dict | None = STUDY
     if num_images:
         save_file({"images": images, "masks": masks}, folder / "validation.safetensors")
         cases = [["thin"] if index == 1 else ["same colour"] if index == 3 else [] for index in range(num_images)]
-        write_json(folder / "validation.json",
-                   [{"name": f"drawn_{index:04d}", "hard_cases": case} for index, case in enumerate(cases)])
+        write_json(
+            folder / "validation.json",
+            [{"name": f"drawn_{index:04d}", "hard_cases": case} for index, case in enumerate(cases)],
+        )
     for number, trial in enumerate(trials):
         write_trial(folder, number, trial)
         if trial.predicts:
@@ -129,8 +207,11 @@ def write_predictions(path: Path, masks: np.ndarray, rng: np.random.Generator) -
     for index in range(num):
         predicted[index, :, : index * width // (2 * num)] = False
         predicted[index] ^= rng.random((height, width)) < 0.001
-    save_file({"masks_packed": np.packbits(predicted.reshape(num, -1), axis=1)}, path / "best_validation.safetensors",
-              metadata={"epoch": "17", "height_px": str(height), "width_px": str(width)})
+    save_file(
+        {"masks_packed": np.packbits(predicted.reshape(num, -1), axis=1)},
+        path / "best_validation.safetensors",
+        metadata={"epoch": "17", "height_px": str(height), "width_px": str(width)},
+    )
     both = (predicted & truth).sum(axis=(1, 2))
     total = predicted.sum(axis=(1, 2)) + truth.sum(axis=(1, 2))
     with (path / "best_validation.csv").open("w", newline="") as file:
@@ -167,20 +248,34 @@ def realistic_trials(num: int, rng: np.random.Generator, *, num_epochs: int = 20
     trials = []
     for number in range(num):
         lr = float(10 ** rng.uniform(-4, -2))
-        config = CONFIG | {"model": ["unet", "resnet34_unet"][number % 2], "lr": lr, "seed": 0, "epochs": num_epochs,
-                           "upsample": ["deconv", "bilinear"][number // 2 % 2],
-                           "batch_size": int(rng.choice([8, 16, 32]))}
+        config = CONFIG | {
+            "model": ["unet", "resnet34_unet"][number % 2],
+            "lr": lr,
+            "seed": 0,
+            "epochs": num_epochs,
+            "upsample": ["deconv", "bilinear"][number // 2 % 2],
+            "batch_size": int(rng.choice([8, 16, 32])),
+        }
         top = 0.93 - 0.04 * abs(np.log10(lr) + 3) - 0.02 * (config["model"] == "resnet34_unet") + rng.normal(0, 0.008)
         speed = 4 - 1.5 * (config["upsample"] == "deconv")
-        dice = [float(np.clip(top * (1 - np.exp(-(epoch + 0.3 * speed) / speed)) + rng.normal(0, 0.012), 0.01, 0.99))
-                for epoch in range(1, num_epochs + 1)]
+        dice = [
+            float(np.clip(top * (1 - np.exp(-(epoch + 0.3 * speed) / speed)) + rng.normal(0, 0.012), 0.01, 0.99))
+            for epoch in range(1, num_epochs + 1)
+        ]
         end = num_epochs
         bad = lr > 4e-3 and (config["upsample"] == "bilinear" or number % 8 == 0)
         slow = lr < 3e-4 and not bad
         end = int(rng.integers(2, num_epochs)) if bad else int(rng.choice([2, 5, 10])) if slow else num_epochs
-        lines = [line(epoch, value, lr=lr, images_per_s=float(400 + rng.normal(0, 15)),
-                      val_loss=1.1 - value + 2.0 ** (epoch - end) * 40 * bad) for epoch, value in
-                 enumerate(dice[:end], start=1)]
+        lines = [
+            line(
+                epoch,
+                value,
+                lr=lr,
+                images_per_s=float(400 + rng.normal(0, 15)),
+                val_loss=1.1 - value + 2.0 ** (epoch - end) * 40 * bad,
+            )
+            for epoch, value in enumerate(dice[:end], start=1)
+        ]
         best = max(dice[:end])
         done = outcome("completed", end, best_val_dice=best, duration_s=2.5 * end)
         if bad:
@@ -200,8 +295,14 @@ def write_realistic(folder: Path, num: int = 24) -> Path:
     scores = [max((row["val_dice"] for row in trial.lines if isinstance(row, dict)), default=0) for trial in trials]
     best = int(np.argmax(scores))
     trials[best].predicts = True
-    test = {"trial": trial_id(best), "folder": trial_folder(folder, best).name, "test_dice": 0.9013, "test_iou": 0.8204,
-            "num_images": 256, "source_size_px": [128, 128]}
+    test = {
+        "trial": trial_id(best),
+        "folder": trial_folder(folder, best).name,
+        "test_dice": 0.9013,
+        "test_iou": 0.8204,
+        "num_images": 256,
+        "source_size_px": [128, 128],
+    }
     return write_study(folder, trials, test=test, num_images=9, size_px=64, study=STUDY | {"num_trials": num + 1})
 
 

@@ -25,8 +25,10 @@ TWO = [completed([0.5, 0.9], lr=0.002), completed([0.8], model="resnet34_unet")]
 
 
 def test_the_best_trial_is_told_with_its_settings(tmp_path):
-    assert ("The best trial is a1b2c_00000: val_dice 0.9000 at epoch 2 of 20 (completed), with model=unet,"
-            " upsample=deconv, lr=0.002, batch_size=32; seed 0.") in answer(tmp_path, TWO)
+    assert (
+        "The best trial is a1b2c_00000: val_dice 0.9000 at epoch 2 of 20 (completed), with model=unet,"
+        " upsample=deconv, lr=0.002, batch_size=32; seed 0."
+    ) in answer(tmp_path, TWO)
 
 
 def test_the_next_best_is_told_with_its_distance(tmp_path):
@@ -34,8 +36,13 @@ def test_the_next_best_is_told_with_its_distance(tmp_path):
 
 
 def test_the_test_score_is_told_if_there(tmp_path):
-    test = {"trial": trial_id(0), "folder": trial_folder(tmp_path, 0).name, "test_dice": 0.85, "test_iou": 0.7,
-            "num_images": 256}
+    test = {
+        "trial": trial_id(0),
+        "folder": trial_folder(tmp_path, 0).name,
+        "test_dice": 0.85,
+        "test_iou": 0.7,
+        "num_images": 256,
+    }
     assert "On the 256 test images, this trial scores Dice 0.8500 and IoU 0.7000." in answer(tmp_path, TWO, test)
 
 
@@ -45,8 +52,10 @@ def test_a_test_score_of_another_trial_says_so(tmp_path):
 
 
 def test_levels_are_told_with_their_numbers_of_trials(tmp_path):
-    assert ("By network, the median of the trials' best val_dice is 0.9000 for unet (1 of 1 trial measured, 0 diverged)"
-            " and 0.8000 for resnet34_unet (1 of 1 trial measured, 0 diverged).") in answer(tmp_path, TWO)
+    assert (
+        "By network, the median of the trials' best val_dice is 0.9000 for unet (1 of 1 trial measured, 0 diverged)"
+        " and 0.8000 for resnet34_unet (1 of 1 trial measured, 0 diverged)."
+    ) in answer(tmp_path, TWO)
 
 
 def test_an_adaptive_search_gives_associations_not_effects(tmp_path):

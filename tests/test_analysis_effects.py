@@ -21,7 +21,9 @@ def ranked_of(tmp_path, trials, metric="val_dice", mode="max"):
 def test_trials_are_ranked_by_their_best_epoch(tmp_path):
     ranked = ranked_of(tmp_path, [completed([0.5, 0.4]), completed([0.2, 0.9, 0.3])])
     assert ranked[["trial", "best_val_dice", "best_epoch"]].to_numpy().tolist() == [
-        ["a1b2c_00001", 0.9, 2], ["a1b2c_00000", 0.5, 1]]
+        ["a1b2c_00001", 0.9, 2],
+        ["a1b2c_00000", 0.5, 1],
+    ]
 
 
 def test_the_earliest_of_equal_epochs_is_the_best(tmp_path):

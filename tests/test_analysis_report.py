@@ -56,8 +56,12 @@ def read_strictly(path):
 
 
 def test_the_page_loads_nothing_from_elsewhere(report):
-    loaded = [value for _, attributes in Tags((report / "report.html").read_text()).found
-              for name, value in attributes.items() if name in ("src", "href", "srcset")]
+    loaded = [
+        value
+        for _, attributes in Tags((report / "report.html").read_text()).found
+        for name, value in attributes.items()
+        if name in ("src", "href", "srcset")
+    ]
     assert loaded
     assert all(value.startswith("data:") for value in loaded)
     assert not re.search(r"@import|url\(", (report / "report.html").read_text())
@@ -132,9 +136,15 @@ BROKEN = {
     "odd study.json": lambda folder: write_study(folder, [completed([0.5])], study=ODD),
     "odd names": lambda folder: write_study(folder, [completed([0.5], model="$a^b$"), completed([0.6], model="_<b>")]),
 }
-ODD = {"created": 7, "finished": "x", "num_trials": "many", "space": {"axes": {"lr": {"kind": "new"}, "gone": {}}},
-       "options": {"metric": "val_new", "search": ["a"], "scheduler": {}}, "data": {"source_size_px": "big"},
-       "provenance": {"versions": 3, "dirty": "perhaps"}}
+ODD = {
+    "created": 7,
+    "finished": "x",
+    "num_trials": "many",
+    "space": {"axes": {"lr": {"kind": "new"}, "gone": {}}},
+    "options": {"metric": "val_new", "search": ["a"], "scheduler": {}},
+    "data": {"source_size_px": "big"},
+    "provenance": {"versions": 3, "dirty": "perhaps"},
+}
 
 
 def garbage(folder):
@@ -205,8 +215,13 @@ def test_a_folder_that_is_no_study_is_one_line_and_exit_code_2(tmp_path, capsys,
 
 def test_the_command_prints_the_path_of_the_page_last(tmp_path):
     study = write_study(tmp_path / "results" / "s", [completed([0.5, 0.6])])
-    run = subprocess.run([sys.executable, "-W", "error", ROOT / "analysis" / "report.py", study], capture_output=True,
-                         text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", ROOT / "analysis" / "report.py", study],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == str(study / "report" / "report.html")
     assert run.stderr == ""
