@@ -84,8 +84,7 @@ def write_report(folder: Path) -> Path:
         write(target / "tables" / f"{name}.csv", frame.to_csv(index=False).encode())
     for name, picture in pictures.items():
         write(target / "figures" / f"{name}.png", picture.png)
-    remove_others(target / "tables", {f"{name}.csv" for name in frames})
-    remove_others(target / "figures", {f"{name}.png" for name in pictures})
+    remove_outdated(target, {"tables": set(frames), "figures": set(pictures)})
     record |= {
         "status": made.status,
         "tables": {
@@ -106,11 +105,13 @@ def write(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def remove_others(folder: Path, kept: set[str]) -> None:
-    """Figures and tables of an earlier report that this one does not have."""
-    for path in folder.glob("[!.]*"):
-        if path.is_file() and path.name not in kept:
-            path.unlink()
+def remove_outdated(target: Path, kept: dict[str, set[str]]) -> None:
+    """Removes the tables and figures that the last report lists and this one does not have; nothing else."""
+    last, _ = read_object(target / "report.json")
+    for kind, suffix in (("tables", ".csv"), ("figures", ".png")):
+        listed = last.get(kind) if isinstance(last.get(kind), dict) else {}
+        for name in set(listed) - kept[kind]:
+            (target / kind / f"{Path(name).name}{suffix}").unlink(missing_ok=True)
 
 
 def strict(value: object) -> object:

@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from study.options import PRESETS
 from trials.config import TrialConfig
 from trials.models import build_model
 
@@ -33,7 +34,7 @@ def main() -> None:
     data_root = Path(parser.parse_args().data_root).absolute()
     with tempfile.TemporaryDirectory() as results:
         best, outcomes, study_s = run_study(data_root, Path(results))
-    num_images = best["epoch"] * 1024
+    num_images = best["epoch"] * PRESETS["quick"]["fields"]["images_per_epoch"]
     started = time.perf_counter()
     dice = plain_loop(data_root / "oxford-iiit-pet", num_images)
     ended = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))

@@ -20,7 +20,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "image_size": 64,
             "width": 8,
             "epochs": 9,
-            "images_per_epoch": 1024,
+            "images_per_epoch": 768,
             "batch_size": 16,
             "augment": "flip",
         },

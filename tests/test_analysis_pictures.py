@@ -8,7 +8,7 @@ from analysis_fixtures import completed, trial_folder, write_study
 from analysis.effects import rank_trials
 from analysis.figures import best_examples
 from analysis.load import load_study
-from analysis.pictures import NoPicture, choose, examples
+from analysis.pictures import NoPicture, choose, examples, kept_in
 
 SCORES = pd.DataFrame({"name": list("abcde"), "dice": [0.5, 0.9, 0.1, 0.7, 0.3]})
 
@@ -76,3 +76,14 @@ def test_scores_of_other_images_are_refused(study):
     path.write_text(path.read_text().replace("drawn_0001", "elsewhere"))
     with pytest.raises(NoPicture, match="other images"):
         examples(study, trial_folder(study, 0))
+
+
+def test_predictions_are_found_in_rays_newest_checkpoint(tmp_path):
+    for number in (3, 12):
+        (tmp_path / f"checkpoint_{number:06d}").mkdir()
+        (tmp_path / f"checkpoint_{number:06d}/best_validation.safetensors").touch()
+    assert kept_in(tmp_path).name == "checkpoint_000012"
+
+
+def test_predictions_of_a_run_alone_lie_in_its_folder(tmp_path):
+    assert kept_in(tmp_path) == tmp_path

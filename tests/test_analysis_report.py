@@ -225,3 +225,22 @@ def test_the_command_prints_the_path_of_the_page_last(tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.splitlines()[-1] == str(study / "report" / "report.html")
     assert run.stderr == ""
+
+
+def test_what_an_earlier_report_drew_and_this_one_does_not_is_removed(tmp_path):
+    folder = write_realistic(tmp_path / "study")
+    report = write_report(folder).parent
+    record = read_strictly(report / "report.json")
+    record["figures"]["of_another_day"] = {"caption": "", "alt": ""}
+    (report / "report.json").write_text(json.dumps(record))
+    (report / "figures/of_another_day.png").write_bytes(b"old")
+    write_report(folder)
+    assert not (report / "figures/of_another_day.png").exists()
+
+
+def test_a_users_own_file_in_the_report_is_left_alone(tmp_path):
+    folder = write_realistic(tmp_path / "study")
+    report = write_report(folder).parent
+    (report / "figures/mine.png").write_bytes(b"mine")
+    write_report(folder)
+    assert (report / "figures/mine.png").read_bytes() == b"mine"

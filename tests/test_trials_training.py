@@ -213,6 +213,18 @@ def test_one_cycle_ends_near_zero(tiny):
     assert list(run(tiny(schedule="one_cycle")))[-1].lr < 1e-6
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("amp", [False, True])
+def test_a_run_uses_the_gpu_and_goes_on_there(tiny, tmp_path, amp):
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    config = tiny(amp=amp, device="cuda", epochs=3)
+    first = list(itertools.islice(run(config, out=tmp_path), 1))
+    rest = list(run(config, out=tmp_path, resume=True))
+    assert [m.epoch for m in first + rest] == [1, 2, 3]
+    assert torch.cuda.max_memory_allocated() > 0
+
+
 @pytest.mark.parametrize("border", ["background", "ignore"])
 def test_pets_train_under_every_border_policy(pets_root, tiny, border):
     config = tiny(data="pets", data_root=pets_root, border=border, epochs=1)
