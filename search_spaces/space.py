@@ -106,6 +106,9 @@ class Space:
 
     def _check_conditions(self):
         names = list(self.axes)
+        object.__setattr__(
+            self, "conditions", {n: self.conditions[n] for n in sorted(self.conditions, key=_order(names))}
+        )
         for name, (other, value) in self.conditions.items():
             if name not in self.axes or other not in self.axes:
                 raise ValueError(f"space {self.name!r}: condition {name!r} on {other!r}; both must be axes: {names}")
@@ -136,15 +139,14 @@ class Space:
 
         Raises ValueError where no axis is left.
         """
-        axes, conditions = dict(self.axes), dict(self.conditions)
-        for name, value in settings.items():
-            axes.pop(name, None)
-            conditions.pop(name, None)
-            for dependent, (other, wanted) in list(conditions.items()):
-                if other == name:
-                    del conditions[dependent]
-                    if wanted != value:
-                        axes.pop(dependent, None)
+        axes = {name: axis for name, axis in self.axes.items() if name not in settings}
+        conditions = {name: condition for name, condition in self.conditions.items() if name in axes}
+        for name, (other, wanted) in list(conditions.items()):  # in the axes' order: what is gone stays gone
+            if other in axes:
+                continue
+            del conditions[name]
+            if settings.get(other) != wanted:
+                del axes[name]
         if not axes:
             raise ValueError(
                 f"--set fixes every axis of space {self.name!r}: {', '.join(self.axes)}; leave one to vary"
@@ -181,6 +183,10 @@ def space_from_dict(data: Mapping) -> Space:
         baseline=data["baseline"],
         conditions={name: tuple(condition) for name, condition in data["conditions"].items()},  # type: ignore[misc]
     )
+
+
+def _order(names: list[str]):
+    return lambda name: names.index(name) if name in names else len(names)
 
 
 def _any_value(axis: Axis) -> Value:

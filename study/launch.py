@@ -1,7 +1,12 @@
 """Builds the Tuner of a study, new or taken up again, and runs it."""
 
+import json
 import logging
 import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from search_spaces import Space
 from search_spaces.space import Value
 from study.monitoring import OutcomeWriter, Progress
 from study.options import Options
+from study.optuna_space import grid
 from study.search import make_searcher
 from study.stopping import SCHEDULERS
 from study.trainable import train_trial
@@ -31,8 +37,18 @@ class Study:
     space: Space
     config: TrialConfig  # what every trial starts from
     options: Options
-    first: list[dict[str, Value]]  # configurations that are tried before the search's own
-    num_trials: int
+
+    @property
+    def num_trials(self) -> int:
+        """Every configuration under every seed."""
+        return self.options.samples * self.options.seeds
+
+    @property
+    def first(self) -> list[dict[str, Value]]:
+        """Configurations that are tried before the search's own: the baseline, or the whole grid."""
+        if self.options.search == "grid":
+            return grid(self.space, self.options.points)[: self.options.samples]
+        return [dict(self.space.baseline)]
 
 
 def connect(address: str | None) -> str:
@@ -43,7 +59,7 @@ def connect(address: str | None) -> str:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends nothing home unless its user says so
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     context = ray.init(
-        address=address,
+        address=address or "local",  # else Ray would join any cluster that it finds running here
         include_dashboard=None if address else True,
         logging_level=logging.ERROR,
         log_to_driver=False,
@@ -58,19 +74,62 @@ def worker_environment() -> dict[str, str]:
     return {"NO_ALBUMENTATIONS_UPDATE": "1", **passed}
 
 
-def resources(options: Options) -> dict[str, float]:
+def resources(options: Options, config: TrialConfig) -> dict[str, float]:
     """CPUs and GPUs of one trial; a GPU where the cluster has one and nothing else was said."""
     gpus = options.gpus_per_trial
     if gpus is None:
-        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+        gpus = 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 and config.device != "cpu" else 0.0
     return {"cpu": options.cpus_per_trial, "gpu": gpus}
 
 
-def run_study(study: Study, *, resume: bool) -> ResultGrid:
+def run_study(study: Study) -> ResultGrid:
     """Runs the study, or what is left of it, to its end, its time's end or Ctrl-C."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is in the table and in outcome.json
-    tuner = _restored(study) if resume else _new(study)
-    return tuner.fit()
+    tuner = _restored(study) if check_record(study.folder) else _new(study)
+    with stopped_by_ctrl_c():
+        return tuner.fit()
+
+
+@contextmanager
+def stopped_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C asks Ray to stop and to save where it is, and says so; a second one ends at once."""
+
+    def stop(number: int, frame: object) -> None:
+        print("\nstopping, and saving what there is; Ctrl-C again ends at once", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.raise_signal(signal.SIGUSR1)  # Ray listens to it as to Ctrl-C, but without a word
+
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def check_resources(study: Study) -> None:
+    """Raises ValueError where no trial could ever start; Ray would wait for ever."""
+    for name, amount in resources(study.options, study.config).items():
+        have = ray.cluster_resources().get(name.upper(), 0)
+        if amount > have:
+            raise ValueError(f"a trial asks for {amount:g} {name}s, and there are {have:g} (--{name}s-per-trial)")
+
+
+def check_record(folder: Path) -> bool:
+    """Whether Ray has a record of the study to go on from; without one it begins anew, in the same folder.
+
+    Raises ValueError where the record cannot be read.
+    """
+    states = sorted(folder.glob("experiment_state-*.json"))
+    if not states or not (folder / "tuner.pkl").is_file():
+        return False
+    try:
+        json.loads(states[-1].read_text())
+    except json.JSONDecodeError as error:  # Ray would start over without a word, and over what is there
+        raise ValueError(
+            f"{states[-1]}: Ray's record of the study cannot be read ({error}); move it away to go on from an older one"
+        ) from None
+    return True
 
 
 def _new(study: Study) -> Tuner:
@@ -85,13 +144,13 @@ def _new(study: Study) -> Tuner:
         epochs=study.config.epochs,
     )
     return Tuner(
-        tune.with_resources(train_trial, resources(options)),
+        tune.with_resources(train_trial, resources(options, study.config)),
         param_space=_constants(study),
         tune_config=TuneConfig(
             search_alg=searcher,
             scheduler=SCHEDULERS[options.scheduler](options.metric, options.mode, study.config.epochs),
             num_samples=study.num_trials,
-            max_concurrent_trials=options.concurrent or default_concurrency(options),
+            max_concurrent_trials=options.concurrent or default_concurrency(study),
             time_budget_s=options.time_budget_s,
             reuse_actors=True,  # a fresh worker spends seconds on importing torch
             trial_dirname_creator=trial_folder_name,
@@ -103,7 +162,7 @@ def _new(study: Study) -> Tuner:
 def _restored(study: Study) -> Tuner:
     return Tuner.restore(
         str(study.folder),
-        tune.with_resources(train_trial, resources(study.options)),
+        tune.with_resources(train_trial, resources(study.options, study.config)),
         resume_unfinished=True,
         restart_errored=False,
         param_space=_constants(study),
@@ -129,11 +188,10 @@ def _constants(study: Study) -> dict[str, Any]:
     return study.config.to_dict()
 
 
-def default_concurrency(options: Options) -> int:
+def default_concurrency(study: Study) -> int:
     """As many trials as the cluster's resources hold."""
-    wanted, have = resources(options), ray.cluster_resources()
-    fits = [have.get(name.upper(), 0) // amount for name, amount in wanted.items() if amount > 0]
-    return max(1, int(min(fits)))
+    wanted, have = resources(study.options, study.config), ray.cluster_resources()
+    return int(min(have[name.upper()] // amount for name, amount in wanted.items() if amount > 0))
 
 
 def trial_folder_name(trial: Trial) -> str:

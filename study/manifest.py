@@ -25,10 +25,8 @@ FILE = "study.json"
 PACKAGES = ("torch", "torchvision", "albumentations", "ray", "optuna", "numpy", "pandas", "seaborn")
 
 
-def new_manifest(
-    name: str, space: Space, config: TrialConfig, options: Options, num_trials: int, data: dict[str, Any]
-) -> dict[str, Any]:
-    """study.json of a study that begins now."""
+def new_manifest(name: str, space: Space, config: TrialConfig, options: Options, num_trials: int) -> dict[str, Any]:
+    """study.json of a study that begins now; `data` is added when the data are there."""
     varied = set(space.axes) | {"seed"}
     return {
         "schema_version": SCHEMA_VERSION,
@@ -40,7 +38,6 @@ def new_manifest(
         "options": {**options.to_dict(), "epochs": config.epochs},
         "fixed": {field: value for field, value in config.to_dict().items() if field not in varied},
         "num_trials": num_trials,
-        "data": data,
         "provenance": provenance(),
     }
 

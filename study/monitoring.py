@@ -3,8 +3,10 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ray import cloudpickle
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from rich.console import Console
@@ -22,32 +24,38 @@ class OutcomeWriter(Callback):
     def __init__(self, epochs: int):
         self._epochs = epochs
         self.outcomes: dict[str, Outcome] = {}  # by trial
-        self._stopped: set[str] = set()  # by the scheduler
+        self._started: set[str] = set()  # since this study was begun or resumed
 
-    def on_trial_result(self, iteration: int, trials: list[Trial], trial: Trial, result: dict, **info) -> None:
-        """A result that is `done` already was stopped by the scheduler."""
-        if result.get("done"):
-            self._stopped.add(trial.trial_id)
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
+        """Remembers it: a trial that ended before a resume keeps the outcome it has."""
+        self._started.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
-        """completed, pruned or diverged; or stopped with the study, when its time was up."""
-        outcome = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
-        if outcome.outcome == "pruned" and trial.trial_id not in self._stopped:
-            outcome = Outcome(**{**outcome.__dict__, "outcome": "interrupted"})
-        self._write(trial, outcome)
+        """completed, pruned or diverged."""
+        self._write(trial, outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s")))
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
+        """interrupted: trials that Ray ended without a word, since the study's time was up."""
+        for trial in trials:
+            if trial.is_finished() and trial.trial_id in self._started - set(self.outcomes):
+                seen = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
+                self._write(trial, replace(seen, outcome="interrupted"))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
         """out_of_memory or failed, with the error's text."""
-        error = trial.get_pickled_error() or trial.get_error()
-        cause = getattr(error, "cause", None) or error
-        lines = str(cause).strip().splitlines() or [""]
+        # Ray's own readers look in the study's storage, where the file is not yet
+        path = trial.pickled_error_file
+        error = cloudpickle.loads(Path(path).read_bytes()) if path else RuntimeError("Ray recorded no error")
+        cause = getattr(error, "cause", None) or error  # RayTaskError wraps what the trial raised
         last = trial.last_result
-        self._write(trial, error_outcome(type(cause).__name__, lines[-1], last, last.get("time_total_s")))
+        self._write(trial, error_outcome(type(cause).__name__, str(cause), last, last.get("time_total_s")))
 
     def _write(self, trial: Trial, outcome: Outcome) -> None:
         self.outcomes[trial.trial_id] = outcome
         if trial.local_path:  # Ray copies this folder to the study's storage, wherever that is
-            (Path(trial.local_path) / "outcome.json").write_text(outcome.to_json())
+            partial = Path(trial.local_path) / ".outcome.json.part"
+            partial.write_text(outcome.to_json())
+            partial.replace(partial.with_name("outcome.json"))
 
 
 class Progress(Callback):
@@ -63,7 +71,8 @@ class Progress(Callback):
         self._num_trials, self._epochs = num_trials, epochs
         self._live: Live | None = None
         self._told: set[str] = set()
-        self._num_ended = self._num_ended_before = 0
+        self._num_ended = 0
+        self._num_ended_before: int | None = None  # when this study was begun or resumed
 
     def setup(self, stop=None, num_samples=None, total_num_samples=None, **info) -> None:
         """Starts the live table, on a terminal."""
@@ -79,8 +88,8 @@ class Progress(Callback):
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
         """Tells of trials that have ended since."""
         self._num_ended = sum(trial.is_finished() for trial in trials)
-        if iteration <= 1:
-            self._num_ended_before = self._num_ended  # a resumed study's
+        if self._num_ended_before is None:
+            self._num_ended_before = self._num_ended
         for trial in trials:
             outcome = self._writer.outcomes.get(trial.trial_id)
             if outcome and trial.trial_id not in self._told:
@@ -99,10 +108,10 @@ class Progress(Callback):
             self._live = None
 
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
-        if self._live:
-            return
+        if self._live and not outcome.error_text:
+            return  # the table shows it
         best = "" if outcome.best_val_dice is None else f", best val_dice {outcome.best_val_dice:.4f}"
-        error = f": {outcome.error_text}" if outcome.error_text else ""
+        error = f": {outcome.error_type}: {outcome.error_text}" if outcome.error_text else ""
         settings = " ".join(f"{axis}={_short(trial.config[axis])}" for axis in self._axes if axis in trial.config)
         self._console.print(
             f"[{self._num_ended}/{self._num_trials}] {outcome.outcome} after epoch {outcome.epoch}{best}{error} | "
@@ -136,7 +145,7 @@ class Progress(Callback):
         return table
 
     def _remaining(self) -> str:
-        ended_here = self._num_ended - self._num_ended_before
+        ended_here = self._num_ended - (self._num_ended_before or 0)
         if not ended_here:
             return "remaining time not known yet"
         left_s = (time.monotonic() - self._started) / ended_here * (self._num_trials - self._num_ended)

@@ -1,13 +1,13 @@
 """What a study was asked to do: the command line's options, complete, as they are written into study.json."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Space
-from search_spaces.space import Choice
+from search_spaces import Choice, IntRange, Space
+from search_spaces.space import Axis, Value
 from study.trainable import METRIC_MODES
 from trials.config import TrialConfig, checked
 
@@ -77,6 +77,8 @@ def settle(space: Space, preset: str, settings: Mapping[str, Any]) -> tuple[Spac
     A field's value is the axis's, else that of `settings`, else the space's, else the preset's, else the default.
     Raises ValueError, naming the field, for a value that some trial of the space could not have.
     """
+    if "seed" in settings:
+        raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
     space = space.fixing(settings)
     fields = {**PRESETS[preset]["fields"], **space.fixed}
     if fields.get("data_root"):
@@ -85,12 +87,32 @@ def settle(space: Space, preset: str, settings: Mapping[str, Any]) -> tuple[Spac
     return space, TrialConfig.from_dict({**fields, **space.baseline})
 
 
+# Fields that are the study's, not a trial's: what may not be an axis, and why.
+NOT_AXES = {
+    "seed": "--seeds says how many seeds each configuration runs under",
+    "epochs": "the scheduler compares trials at equal epochs",
+    "data": "trials are compared on one validation split",
+    "data_root": "trials are compared on one validation split",
+    "val_limit": "trials are compared on one validation split",
+}
+
+
 def check_axes(space: Space, fields: Mapping[str, Any]) -> None:
     """Raises ValueError for a value on an axis that TrialConfig does not allow, whatever the other axes have."""
     for name, axis in space.axes.items():
-        for value in axis.values if isinstance(axis, Choice) else (axis.low, axis.high):
+        if name in NOT_AXES:
+            raise ValueError(f"space {space.name!r} varies {name}, which cannot be an axis: {NOT_AXES[name]}")
+        for value in _values_to_check(axis):
             checked(name, value)
             TrialConfig.from_dict({**fields, **space.baseline, name: value})
+
+
+def _values_to_check(axis: Axis) -> Iterable[Value]:
+    if isinstance(axis, Choice):
+        return axis.values
+    if isinstance(axis, IntRange):
+        return range(axis.low, axis.high + 1)
+    return (float(axis.low), float(axis.high))  # what is drawn from it is real, also where the ends are whole
 
 
 def largest_batch(space: Space, config: TrialConfig) -> int:

@@ -13,6 +13,7 @@ from trials.models import build_model
 from trials.sources import DATASETS
 
 OPTIMIZER_COPIES = {"adam": 2, "adamw": 2, "sgd": 1}  # of the weights, kept by the optimiser
+NUM_PETS = 7349
 TORCH_BYTES = 600e6  # a process with torch and Ray in it, measured on Linux
 BYTES_PER_PIXEL = 4  # three colours and a trimap, in the cache
 
@@ -51,7 +52,8 @@ def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -
     (weights, activations), _ = max(costs, key=lambda cost: sum(cost[0]))
     copies = max(OPTIMIZER_COPIES[candidate.optimizer] for candidate in candidates)
     heaviest = max(weight for (weight, _), _ in costs)
-    num_images = len(DATASETS[config.data](config.data_root).names)
+    to_download = config.data == "pets" and not config.data_root
+    num_images = NUM_PETS if to_download else len(DATASETS[config.data](config.data_root).names)
     return Plan(
         num_trials=num_trials,
         num_epochs_most=num_trials * config.epochs,

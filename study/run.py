@@ -2,8 +2,13 @@
 
 import argparse
 import json
+import math
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +18,7 @@ from ray.tune import ResultGrid
 
 from search_spaces import SPACES, load_space, space_from_dict
 from study import manifest
-from study.launch import Study, connect, run_study
+from study.launch import Study, check_record, check_resources, connect, run_study
 from study.options import PRESETS, Options, largest_batch, settle
 from study.optuna_space import grid
 from study.planning import plan
@@ -36,22 +41,53 @@ def main(arguments: list[str] | None = None) -> int:
         print(_listing())
         return 0
     try:
-        try:
-            study, written = _resumed(options) if options.resume else _asked(options)
-        except (ValueError, TypeError, OSError) as error:
-            print(f"study.run: {error}", file=sys.stderr)
-            return 2
-        if options.dry_run:
-            print(plan(study.space, study.config, study.options, study.num_trials).to_text(study.options))
-            return 0
-        if not options.resume:
-            study.folder.mkdir(parents=True)
-            manifest.write_validation(study.folder, study.config)
-        manifest.write(study.folder, {**written, "finished": None, "interrupted": False})
-        return _run(study, written, options)
+        return _dry_run(options) if options.dry_run else _run(*_ready(options))
+    except BadInput as error:
+        print(f"study.run: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("\nstudy.run: interrupted", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        ray.shutdown()
+
+
+class BadInput(Exception):
+    """What the user asked for cannot be done; the text says what can."""
+
+
+def _dry_run(options: argparse.Namespace) -> int:
+    with _bad_input():
+        study, _ = _resumed(options) if options.resume else _asked(options)
+        print(plan(study.space, study.config, study.options, study.num_trials).to_text(study.options))
+    return 0
+
+
+def _ready(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+    """The study with its data checked, its folder made and Ray started, and its manifest."""
+    with _bad_input():
+        study, written = _resumed(options) if options.resume else _asked(options)
+        data = describe(study.config)
+        check_batch_size(largest_batch(study.space, study.config), data["num_train"])
+        if not options.resume:
+            study.folder.mkdir(parents=True)
+            manifest.write_validation(study.folder, study.config)
+        written = {**written, "data": data, "finished": None, "interrupted": False}
+        manifest.write(study.folder, written)
+        dashboard = connect(options.address)
+        check_resources(study)
+        check_record(study.folder)
+    print(f"study      {study.folder}\nquestion   {study.space.question}\ndashboard  {dashboard}", file=sys.stderr)
+    return study, written
+
+
+@contextmanager
+def _bad_input() -> Iterator[None]:
+    """What is raised while nothing runs yet is an answer to the user, not a fault."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        raise BadInput(error) from error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,12 +123,16 @@ def parser() -> argparse.ArgumentParser:
 
 def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     """The study that the command line describes, and its manifest; every error there is, is raised here."""
+    if options.points and options.search != "grid":
+        raise ValueError("--points are a grid's: add --search grid")
     if not options.space:
         raise ValueError(f"--space is missing; it takes {', '.join(SPACES)} or a .py file (--list shows them)")
     settings = parse_settings(options.set)
     for name in ("data", "data_root", "epochs"):
         if getattr(options, name) is not None:
             settings[name] = checked(name, getattr(options, name))
+    if options.gpus_per_trial == 0:
+        settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
     space, config = settle(load_space(options.space), options.preset, settings)
     points = _points(options.points)
     asked = Options(
@@ -108,20 +148,20 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
         gpus_per_trial=options.gpus_per_trial,
         points=points,
     )
-    first = [dict(space.baseline)]
     if options.search == "grid":
-        first = grid(space, points)[: options.samples]
-        asked = Options.from_dict({**asked.to_dict(), "samples": len(first)})
-    num_trials = asked.samples * asked.seeds
-    folder = _new_folder(options, space.name)
-    data = describe(config)
-    check_batch_size(largest_batch(space, config), data["num_train"])
-    study = Study(folder, space, config, asked, first, num_trials)
-    return study, manifest.new_manifest(folder.name, space, config, asked, num_trials, data)
+        asked = replace(asked, samples=min(len(grid(space, points)), options.samples or sys.maxsize))
+    study = Study(_new_folder(options, space.name), space, config, asked)
+    return study, manifest.new_manifest(study.folder.name, space, config, asked, study.num_trials)
 
 
 def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
-    """The study that lies in the folder, whatever else the command line says; only --space may be named again."""
+    """The study that lies in the folder; only --space may be named again."""
+    kept = ("space", "results", "name", "address", "resume", "dry_run", "list")
+    defaults = parser()
+    changed = [name for name, value in vars(options).items() if value != defaults.get_default(name)]
+    if changed := [name for name in changed if name not in kept]:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
+        raise ValueError(f"--resume goes on with a study as it was asked for; leave out {named}")
     results = Path(options.results).absolute()
     folder = results / options.name if options.name else _newest(results)
     written = manifest.read(folder)
@@ -134,42 +174,44 @@ def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
         raise ValueError(f"{folder} is finished; start another study, or renew its report: {_report_command(folder)}")
     config = TrialConfig.from_dict({**written["fixed"], **space.baseline})
     asked = Options.from_dict(written["options"])
-    return Study(folder, space, config, asked, [], written["num_trials"]), written
+    return Study(folder, space, config, asked), written
 
 
-def _run(study: Study, written: dict[str, Any], options: argparse.Namespace) -> int:
-    dashboard = connect(options.address)
-    print(f"study      {study.folder}\nquestion   {study.space.question}\ndashboard  {dashboard}", file=sys.stderr)
-    try:
-        results = run_study(study, resume=options.resume)
-        out_of_time = "interrupted" in _outcomes(study.folder)
-        interrupted = results.num_terminated + results.num_errors < study.num_trials and not out_of_time
-        all_failed = len(results) > 0 and results.num_errors == len(results)
-        if not interrupted and not all_failed:
-            _score_best(study, results)
-    finally:
-        ray.shutdown()
-    ended = {"interrupted": True} if interrupted else {"finished": manifest.now(), "interrupted": False}
+def _run(study: Study, written: dict[str, Any]) -> int:
+    """Runs it, scores the best trial, writes manifest and report."""
+    started = time.monotonic()
+    results = run_study(study)
+    budget_s = study.options.time_budget_s
+    out_of_time = budget_s is not None and time.monotonic() - started >= budget_s
+    outcomes = [json.loads(path.read_text())["outcome"] for path in study.folder.glob("*/outcome.json")]
+    interrupted = len(outcomes) < study.num_trials and not out_of_time
+    all_failed = bool(outcomes) and set(outcomes) <= {"failed", "out_of_memory"}
+    if not interrupted and not all_failed:
+        _score_best(study, results)
+    ended = {"interrupted": True} if interrupted else {"finished": manifest.now()}
     manifest.write(study.folder, {**written, **ended})
     if interrupted:
-        print(f"interrupted; go on with: python -m study.run --resume --name {study.folder.name}", file=sys.stderr)
+        at = "" if study.folder.parent == Path("results").absolute() else f" --results {study.folder.parent}"
+        print(f"interrupted; go on with: python -m study.run --resume --name {study.folder.name}{at}", file=sys.stderr)
     if all_failed:
-        print("every trial failed; the first error is in its outcome.json and in the report", file=sys.stderr)
+        print("every trial failed; each outcome.json and the report say why", file=sys.stderr)
     _write_report(study.folder)
     return INTERRUPTED if interrupted else 1 if all_failed else 0
 
 
-def _outcomes(folder: Path) -> list[str]:
-    return [json.loads(path.read_text())["outcome"] for path in folder.glob("*/outcome.json")]
-
-
 def _score_best(study: Study, results: ResultGrid) -> None:
     """The best trial's score on the test split, the only time it is looked at."""
+    if not any(study.options.metric in (result.metrics or {}) for result in results):
+        return  # time was up before a trial had one
     best = results.get_best_result(study.options.metric, study.options.mode, scope="all")
-    if best.checkpoint is None:
+    if best.checkpoint is None or best.metrics is None:
         return
     with best.checkpoint.as_directory() as folder:
-        score = test_score(Path(folder) / checkpoint.BEST)
+        try:
+            score = test_score(Path(folder) / checkpoint.BEST)
+        except (ValueError, OSError, RuntimeError) as error:
+            print(f"the best trial could not be scored on the test split: {error}", file=sys.stderr)
+            return
     trial = {"trial": best.metrics["trial_id"], "folder": Path(best.path).name}
     manifest.write_json(study.folder / "test.json", {**trial, **score})
     print(f"test Dice of the best trial ({trial['folder']}): {score['test_dice']:.4f}", file=sys.stderr)
@@ -197,10 +239,16 @@ def _new_folder(options: argparse.Namespace, space_name: str) -> Path:
 
 
 def _newest(results: Path) -> Path:
-    studies = sorted(results.glob(f"*/{manifest.FILE}"), key=lambda path: json.loads(path.read_text())["created"])
-    if not studies:
+    """The study begun last; folders whose manifest cannot be read are passed over."""
+    begun = {}
+    for path in results.glob(f"*/{manifest.FILE}"):
+        try:
+            begun[path.parent] = manifest.read(path.parent)["created"]
+        except (ValueError, KeyError):
+            print(f"passed over: {path} is not a study's manifest", file=sys.stderr)
+    if not begun:
         raise FileNotFoundError(f"no study in {results}; --results names the folder that holds them")
-    return studies[-1].parent
+    return max(begun, key=lambda folder: begun[folder])
 
 
 def _points(texts: list[str]) -> dict[str, list]:
@@ -233,11 +281,11 @@ def _positive_float(text: str) -> float:
 
 
 def _fraction(text: str) -> float:
-    return _checked_number(text, float, lambda value: value >= 0, "0 or more")
+    return _checked_number(text, float, lambda value: 0 <= value < math.inf, "0 or more")
 
 
 def _above_zero(text: str, kind: type) -> Any:
-    return _checked_number(text, kind, lambda value: value > 0, "above 0")
+    return _checked_number(text, kind, lambda value: 0 < value < math.inf, "above 0")
 
 
 def _checked_number(text: str, kind: type, allowed, words: str) -> Any:

@@ -1,9 +1,7 @@
 """Who chooses the next configuration: Optuna's TPE, chance, or a grid; and the repetition under several seeds."""
 
-import pickle
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -132,13 +130,3 @@ class SeedRepeats(Searcher):
     def set_state(self, state: dict) -> None:
         """Puts back what `get_state` gave."""
         self._groups, self._open = state["groups"], state["open"]
-
-    def save(self, checkpoint_path: str) -> None:
-        """The inner searcher's file, with this wrapper's state beside it."""
-        self.searcher.save(checkpoint_path)
-        Path(f"{checkpoint_path}.groups").write_bytes(pickle.dumps(self.get_state()))
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Puts back what `save` wrote."""
-        self.searcher.restore(checkpoint_path)
-        self.set_state(pickle.loads(Path(f"{checkpoint_path}.groups").read_bytes()))

@@ -91,3 +91,9 @@ def test_a_users_file_without_a_space_is_refused(tmp_path):
     file.write_text("axes = {}\n")
     with pytest.raises(TypeError, match="must define SPACE"):
         load_space(str(file))
+
+
+def test_fixing_an_axis_drops_what_waited_for_what_waited_for_it():
+    axes = {"a": Choice((1, 2)), "b": Choice((1, 2)), "c": Choice((1, 2)), "lr": LogUniform(1e-4, 1e-2)}
+    space = Space("s", "?", axes, {}, {"a": 1, "b": 1, "c": 1, "lr": 1e-3}, {"b": ("a", 1), "c": ("b", 1)})
+    assert set(space.fixing({"a": 2}).axes) == {"lr"}

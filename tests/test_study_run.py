@@ -1,17 +1,20 @@
 """The command, as a user calls it: real Ray, real trials, real signals."""
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
-from search_spaces import SPACES, load_space
+from search_spaces import SPACES, Choice, IntRange, Space, Uniform, load_space
 from study import run
 from study.options import settle
 from study.planning import plan
@@ -36,6 +39,14 @@ def wait_for(condition, seconds: float = 150) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.1)
+
+
+def kill_all(pid: int) -> None:
+    """As a machine that loses its power: the command and all that it started, Ray's servers and workers."""
+    command = psutil.Process(pid)
+    for started in [command, *command.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started.kill()
 
 
 def outcomes(folder: Path) -> list[str]:
@@ -135,15 +146,50 @@ def test_ctrl_c_ends_cleanly_and_resume_finishes_the_study(tmp_path):
     assert json.loads((tmp_path / "s/study.json").read_text())["finished"]
 
 
+def test_ctrl_c_during_the_last_trials_can_be_resumed_too(tmp_path):
+    arguments = [*SMOKE, "--samples", "2", "--scheduler", "none", "--epochs", "40", "--name", "s"]
+    process = study(tmp_path, *arguments)
+    running = tmp_path / "s"
+    wait_for(lambda: len({path.parent for path in running.glob("*/checkpoint_00000?")}) == 2)
+    os.killpg(process.pid, signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130, err
+    assert outcomes(running) == []
+    assert not (running / "test.json").exists()
+    code, _, err = finish(study(tmp_path, "--resume"))
+    assert code == 0, err
+    assert outcomes(running) == ["completed"] * 2
+
+
+def test_a_study_stopped_before_its_first_trial_is_begun_anew_by_resume(tmp_path):
+    process = study(tmp_path, *SMOKE, "--samples", "1", "--name", "s")
+    wait_for(lambda: (tmp_path / "s/study.json").exists())
+    kill_all(process.pid)
+    process.communicate()
+    assert not list((tmp_path / "s").glob("experiment_state-*.json"))
+    code, _, err = finish(study(tmp_path, "--resume"))
+    assert code == 0, err
+    assert outcomes(tmp_path / "s") == ["completed"]
+
+
+def test_an_unreadable_record_is_named_and_nothing_is_started_over(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished[1], tmp_path / "s")
+    written = json.loads((copy / "study.json").read_text())
+    (copy / "study.json").write_text(json.dumps({**written, "finished": None}))
+    (record,) = copy.glob("experiment_state-*.json")
+    record.write_text(record.read_text()[:100])
+    assert run.main(["--resume", "--results", str(tmp_path)]) == 2
+    assert f"{record}: Ray's record of the study cannot be read" in capsys.readouterr().err
+
+
 def test_a_killed_study_is_resumed_from_its_checkpoints(tmp_path):
     arguments = [*SMOKE, "--samples", "2", "--scheduler", "none", "--epochs", "15", "--concurrent", "1", "--name", "s"]
     process = study(tmp_path, *arguments)
     # Ray writes the experiment's state every few seconds; a kill before the first one leaves nothing to resume
     state = lambda: list((tmp_path / "s").glob("experiment_state-*.json"))  # noqa: E731
     wait_for(lambda: state() and list((tmp_path / "s").glob("*/checkpoint_000002")))
-    os.killpg(process.pid, signal.SIGKILL)
+    kill_all(process.pid)
     process.communicate()
-    subprocess.run(["pkill", "-9", "-f", "gcs_server|raylet"], check=False)
     code, _, err = finish(study(tmp_path, "--resume"))
     assert code == 0, err
     assert outcomes(tmp_path / "s") == ["completed"] * 2
@@ -173,7 +219,7 @@ def test_diverged_trials_report_finite_numbers_and_the_report_works(tmp_path):
 
 
 def test_a_time_budget_ends_the_study_and_names_what_it_cut(tmp_path):
-    arguments = ["--samples", "2", "--epochs", "500", "--scheduler", "none", "--time-budget", "15", "--name", "s"]
+    arguments = ["--samples", "5", "--epochs", "500", "--scheduler", "none", "--time-budget", "15", "--name", "s"]
     code, _, err = finish(study(tmp_path, *SMOKE, *arguments))
     assert code == 0, err
     assert set(outcomes(tmp_path / "s")) == {"interrupted"}
@@ -208,6 +254,10 @@ def test_a_users_own_space_runs_as_a_grid(tmp_path):
         ([*SMOKE, "--data", "pets", "--data-root", "nowhere"], "no oxford-iiit-pet/annotations/trainval.txt"),
         ([*SMOKE, "--search", "grid"], "needs the points of lr"),
         ([*SMOKE, "--resume"], "no study in"),
+        ([*SMOKE, "--resume", "--samples", "3"], "leave out --samples"),
+        ([*SMOKE, "--set", "seed=7"], "--seeds k says how many"),
+        ([*SMOKE, "--points", "lr=0.001"], "--points are a grid's"),
+        ([*SMOKE, "--search", "grid", "--points", "width=4"], "--points for width, no axis of space 'smoke'"),
         (["--space", "networks", "--set", "image_size=48"], "resnet34_unet takes multiples of 32"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -240,6 +290,32 @@ def test_a_setting_goes_before_the_space_and_the_space_before_the_preset():
 def test_a_value_that_some_trial_could_not_have_is_refused():
     with pytest.raises(ValueError, match="resnet34_unet takes multiples of 32"):
         settle(load_space("upsample"), "quick", {"image_size": 48})
+
+
+def test_trials_that_could_never_start_are_refused(tmp_path, capsys):
+    assert run.main([*SMOKE, "--cpus-per-trial", "640", "--results", str(tmp_path)]) == 2
+    assert "a trial asks for 640 cpus, and there are" in capsys.readouterr().err
+
+
+def test_a_time_budget_without_end_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run.main([*SMOKE, "--time-budget", "inf"])
+    assert "allowed: a number above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("axes", "baseline", "message"),
+    [
+        ({"seed": Choice((0, 1))}, {"seed": 0}, "--seeds says how many"),
+        ({"epochs": Choice((1, 2))}, {"epochs": 1}, "at equal epochs"),
+        ({"width": Uniform(4, 16)}, {"width": 4}, "width=4.0 is float"),
+        ({"image_size": IntRange(32, 64)}, {"image_size": 32}, "image_size=33"),
+    ],
+    ids=["seed", "epochs", "width", "image_size"],
+)
+def test_an_axis_that_trials_could_not_take_is_refused(axes, baseline, message):
+    with pytest.raises(ValueError, match=message):
+        settle(Space(name="mine", question="?", axes=axes, baseline=baseline), "quick", {})
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -1,6 +1,8 @@
 """The searcher: Optuna's, each configuration under several seeds, told what it can use."""
 
 import math
+import pickle
+from dataclasses import asdict
 
 import optuna
 import pytest
@@ -105,9 +107,10 @@ def test_an_epoch_repeated_after_a_resume_counts_once():
 def test_a_saved_search_goes_on_within_a_group(tmp_path):
     search = searcher(num_seeds=2)
     first = search.suggest("a")
-    search.save(str(tmp_path / "state"))
+    search.searcher.save(str(tmp_path / "state"))  # as Ray does: the inner one, and the wrapper's state
     again = searcher(num_seeds=2)
-    again.restore(str(tmp_path / "state"))
+    again.searcher.restore(str(tmp_path / "state"))
+    again.set_state(pickle.loads(pickle.dumps(search.get_state())))
     assert again.suggest("b") == {**first, "seed": 1}
 
 
@@ -145,6 +148,7 @@ def test_every_space_suggests_values_on_its_axes(space):
 def test_a_grid_is_every_combination_once_and_the_baseline_first():
     combinations = grid(SPACE, {"lr": [1e-4, 1e-3]})
     assert len(combinations) == 2 * 3  # without AMP, and with either half format
+    assert grid(SPACE, {"lr": [1e-4]})[0] == dict(SPACE.baseline)  # also where it is none of the points
     assert combinations[0] == dict(SPACE.baseline)
     assert len({str(sorted(chosen.items())) for chosen in combinations}) == 6
 
@@ -171,11 +175,11 @@ def epoch(number: int, val_dice: float, val_loss: float) -> EpochMetrics:
 
 def test_what_is_not_finite_becomes_the_trials_worst():
     history = [epoch(1, 0.4, 0.9), epoch(2, 0.7, 0.3), epoch(3, math.nan, math.nan)]
-    row = searchable(history)
+    row = searchable([asdict(metrics) for metrics in history])
     assert (row["val_dice"], row["val_loss"]) == (0.4, 0.9)
     assert row["diverged"]
 
 
 def test_a_trial_that_never_had_a_metric_gets_the_worst_there_is():
-    row = searchable([epoch(1, math.nan, math.inf)])
+    row = searchable([asdict(epoch(1, math.nan, math.inf))])
     assert (row["val_dice"], row["val_loss"]) == (0.0, 100.0)

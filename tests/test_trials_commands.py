@@ -86,6 +86,13 @@ def test_ctrl_c_can_be_resumed_without_a_lost_or_doubled_epoch(tmp_path):
     assert [json.loads(line)["epoch"] for line in result.read_text().splitlines()] == list(range(1, 31))
 
 
+def test_a_completed_run_is_left_as_it_is_by_a_resume(trained, capsys):
+    before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+    assert train.main(["--out", str(trained), "--resume"]) == 0
+    assert "complete already" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
+
+
 def test_resuming_another_configuration_is_refused(trained, capsys):
     assert train.main(["--out", str(trained), "--resume", "--set", "lr=0.5"]) == 2
     assert "another run: lr=0.001 there, 0.5 here" in capsys.readouterr().err
@@ -133,12 +140,23 @@ def test_a_split_of_the_data_set_is_scored(trained, tmp_path):
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1 + 128
 
 
-def test_scores_are_not_overwritten(trained, own_pairs, tmp_path, capsys):
-    (tmp_path / "scores.csv").write_text("mine")
+def test_pictures_are_not_written_where_something_lies(trained, own_pairs, tmp_path, capsys):
+    (tmp_path / "pet_00.png").write_text("mine")
     assert (
         predict.main(["--checkpoint", str(trained), "--images", str(own_pairs / "images"), "--out", str(tmp_path)]) == 2
     )
-    assert "holds scores already" in capsys.readouterr().err
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_photographs_are_turned_upright(trained, tmp_path):
+    (tmp_path / "photos").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright: width and height change places
+    Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(tmp_path / "photos/one.jpg", exif=exif)
+    arguments = ["--images", str(tmp_path / "photos"), "--out", str(tmp_path / "p")]
+    assert predict.main(["--checkpoint", str(trained), *arguments]) == 0
+    with Image.open(tmp_path / "p/one.png") as picture:
+        assert picture.size == (2 * 40, 60)
 
 
 def test_a_folder_without_a_checkpoint_is_refused(own_pairs, tmp_path, capsys):

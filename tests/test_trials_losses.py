@@ -99,3 +99,10 @@ def test_the_soft_dice_is_the_reports_formula_over_the_whole_batch():
     p, g = probabilities.double(), targets.double()
     expected = (2 * (p * g).sum() + 1e-8) / ((p + g).sum() + 1e-8)
     assert soft_batch_dice(probabilities, targets, torch.ones_like(targets)).item() == pytest.approx(expected.item())
+
+
+def test_hard_pixels_are_a_share_of_those_that_count():
+    valid = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
+    whole = SimpleNamespace(hard_fraction=1.0)
+    expected = loss("bce", [0.9, 0.2, 0.6, 0.3], valid)
+    assert loss("hard_bce", [0.9, 0.2, 0.6, 0.3], valid, settings=whole) == pytest.approx(expected)

@@ -88,3 +88,8 @@ def test_the_deeper_features_come_before_the_skip():
 def test_a_size_the_network_cannot_take_is_answered_with_the_nearest(model, size, nearest):
     with pytest.raises(ValueError, match=f"image_size={size}: {model} takes multiples of .*the nearest: {nearest}"):
         check_size(model, size)
+
+
+def test_images_of_a_side_the_network_cannot_take_are_refused():
+    with pytest.raises(ValueError, match="images of 40 px; sides must be multiples of 16: the nearest: 32 or 48"):
+        build()(torch.randn(1, 3, 64, 40))

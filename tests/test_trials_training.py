@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from trials import checkpoint, training
+from trials import checkpoint
 from trials.data import prepare, split_indices
 from trials.evaluation import evaluate
 from trials.health import Health, non_finite_state
@@ -59,8 +59,7 @@ def test_a_resumed_run_gives_the_same_numbers_bit_for_bit(tiny, tmp_path, change
     config = tiny(epochs=3, **changed)
     whole = [numbers(m) for m in run(config, out=tmp_path / "whole")]
     started = [numbers(m) for m in itertools.islice(run(config, out=tmp_path / "parts"), 1)]
-    torch.manual_seed(99)
-    torch.set_num_threads(torch.get_num_threads())
+    torch.manual_seed(99)  # what the resumed run must not depend on
     resumed = [numbers(m) for m in run(config, out=tmp_path / "parts", resume=True)]
     assert started + resumed == whole
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "parts")
@@ -140,30 +139,29 @@ def test_a_learning_rate_beyond_reason_ends_as_diverged_with_its_step(tiny):
     assert math.isnan(last.val_dice)
 
 
-def test_a_poisoned_buffer_ends_the_run_as_diverged(tiny, monkeypatch):
-    original = training.train_epoch
-
-    def poisoned(state, *rest):
-        trained = original(state, *rest)
-        state.model.encoder[0][2].running_var[0] = torch.nan
-        return trained
-
-    monkeypatch.setattr(training, "train_epoch", poisoned)
-    last = list(run(tiny()))[-1]
-    assert (last.diverged, last.diverged_where, last.epoch) == (True, "buffers", 1)
+def broken_after_epoch_one(tiny, folder, name: str, value: float):
+    """The rest of a run whose checkpoint has one value of one tensor replaced."""
+    config = tiny(epochs=3)
+    next(run(config, out=folder))
+    content = checkpoint.load(folder / "last.pt")
+    content["model"][name].view(-1)[0] = value
+    checkpoint.save(folder / "last.pt", content)
+    return list(run(config, out=folder, resume=True))
 
 
-def test_a_diverged_epoch_leaves_the_last_good_checkpoint(tiny, tmp_path, monkeypatch):
-    original = training.train_epoch
+def test_a_poisoned_buffer_ends_the_run_as_diverged(tiny, tmp_path):
+    (last,) = broken_after_epoch_one(tiny, tmp_path, "encoder.0.2.running_var", math.nan)
+    assert (last.diverged, last.diverged_where, last.epoch) == (True, "buffers", 2)
 
-    def breaks_in_epoch_two(state, loader, epoch, *rest):
-        trained = original(state, loader, epoch, *rest)
-        if epoch == 2:
-            next(state.model.parameters()).data.fill_(torch.inf)
-        return trained
 
-    monkeypatch.setattr(training, "train_epoch", breaks_in_epoch_two)
-    assert [m.diverged for m in run(tiny(epochs=3), out=tmp_path)] == [False, True]
+def test_a_broken_weight_ends_the_run_at_its_first_step(tiny, tmp_path):
+    (last,) = broken_after_epoch_one(tiny, tmp_path, "stem.0.weight", math.inf)
+    assert (last.diverged_where, last.diverged_step) == ("outputs", 5)  # four steps an epoch
+    assert math.isnan(last.train_loss)
+
+
+def test_a_diverged_epoch_leaves_the_last_good_checkpoint(tiny, tmp_path):
+    broken_after_epoch_one(tiny, tmp_path, "encoder.0.2.running_var", math.nan)
     assert checkpoint.load(tmp_path / "last.pt")["epoch"] == 1
 
 
@@ -200,17 +198,20 @@ def test_without_amp_there_is_no_loss_scale(tiny):
     assert next(run(tiny())).loss_scale is None
 
 
-def test_the_cosine_ends_at_zero(tiny):
-    assert list(run(tiny(schedule="cosine")))[-1].lr == pytest.approx(0, abs=1e-12)
+def test_the_cosine_falls_from_lr_to_almost_zero(tiny):
+    # 8 steps in all: the last one runs at (1 + cos(7/8 pi)) / 2 of lr
+    assert list(run(tiny(schedule="cosine")))[-1].lr == pytest.approx(3e-3 * (1 + math.cos(math.pi * 7 / 8)) / 2)
 
 
 def test_the_cosine_per_batch_swings(tiny):
-    # T_max = 2 epochs, 4 steps an epoch: two whole swings, back at lr after each epoch
-    assert [m.lr for m in run(tiny(schedule="cosine_per_batch"))] == pytest.approx([3e-3, 3e-3])
+    # T_max = 2 epochs, 4 steps an epoch: lr, lr / 2, 0, lr / 2, and again
+    assert [m.lr for m in run(tiny(schedule="cosine_per_batch"))] == pytest.approx([1.5e-3, 1.5e-3])
 
 
-def test_one_cycle_ends_near_zero(tiny):
-    assert list(run(tiny(schedule="one_cycle")))[-1].lr < 1e-6
+def test_one_cycle_ends_near_zero_and_leaves_the_momentum_alone(tiny, tmp_path):
+    history = list(run(tiny(schedule="one_cycle", optimizer="sgd", momentum=0.5), out=tmp_path))
+    assert history[-1].lr < 3e-4
+    assert checkpoint.load(tmp_path / "last.pt")["optimizer"]["param_groups"][0]["momentum"] == 0.5
 
 
 @pytest.mark.gpu

@@ -25,6 +25,13 @@ def flip(config: "TrialConfig") -> Augment:
     return _seeded([A.HorizontalFlip(p=0.5)])
 
 
+def flip_crop(config: "TrialConfig") -> Augment:
+    """`flip`, and a random part of the picture of `crop_scale_min` to 1 of its area, at the same size."""
+    A = _albumentations()
+    size = (config.image_size, config.image_size)
+    return _seeded([A.HorizontalFlip(p=0.5), A.RandomResizedCrop(size=size, scale=(config.crop_scale_min, 1.0))])
+
+
 def report(config: "TrialConfig") -> Augment:
     """The report's list, in its order ("Task and data"), as settled in this project's reading of it.
 
@@ -58,7 +65,7 @@ def report(config: "TrialConfig") -> Augment:
     )
 
 
-AUGMENTS = {"none": no_augmentation, "flip": flip, "report": report}
+AUGMENTS = {"none": no_augmentation, "flip": flip, "flip_crop": flip_crop, "report": report}
 
 
 def _albumentations():

@@ -60,17 +60,19 @@ class TrialConfig:
     border: str = _one_of("pet", BORDERS)  # what the trimaps' border (3) counts as
     train_limit: int = _number(0, 0)  # images used; 0 = all
     val_limit: int = _number(0, 0)
-    images_per_epoch: int = _number(0, 0)  # 0 = each training image once; else epochs cut the passes anew
+    images_per_epoch: int = _number(0, 0)  # at most; 0 = each training image once. Passes are whole all the same
 
     augment: str = _one_of("report", AUGMENTS)
     flip_p: float = _number(0.5, 0, 1)  # this and the following are read by augment=report
     rotate90_p: float = _number(0.5, 0, 1)
-    crop_scale_min: float = _number(0.8, 0, 1, above=True)
+    crop_scale_min: float = _number(0.8, 0, 1, above=True)  # read by augment=flip_crop too
     affine_p: float = _number(0.5, 0, 1)
     blur_p: float = _number(0.5, 0, 1)
     elastic_p: float = _number(0.5, 0, 1)
     elastic_alpha: float = _number(1.0, 0)  # px; the library's defaults, which move hardly a pixel
     elastic_sigma: float = _number(50.0, 0, above=True)  # px
+
+    tf32: bool = True  # on a GPU, convolutions in float32 round their operands to TF32: torch's default
 
     seed: int = _number(0, 0, 2**31 - 1)
     device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one

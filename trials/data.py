@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trials.augment import AUGMENTS, Augment
-from trials.sources import BORDER, DATASETS, PET, Pair, Source
+from trials.sources import BORDER, DATASETS, PET, Source
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
@@ -175,7 +175,7 @@ class _EpochOrder(Sampler):
 
     def __init__(self, indices: np.ndarray, images_per_epoch: int, batch_size: int, seed: int):
         self.epoch, self._indices, self._seed = 1, indices, seed
-        self._num_images, self._batch_size = images_per_epoch or len(indices), batch_size
+        self._num_images, self._batch_size = min(images_per_epoch or len(indices), len(indices)), batch_size
 
     def __len__(self) -> int:
         return -(-self._num_images // self._batch_size)
@@ -213,13 +213,13 @@ def _build(folder: Path, source: Source, size_px: int) -> None:
         trimaps = np.lib.format.open_memmap(partial / "trimaps.npy", "w+", np.uint8, (num, size_px, size_px))
         hard_cases, sizes, problems = [], [], []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for index, pair in enumerate(pool.map(lambda i: _read_or_problem(source, i), range(num))):
+            for index, pair in enumerate(pool.map(lambda i: _read_resized(source, i, size_px), range(num))):
                 if isinstance(pair, str):
                     problems.append(pair)
                     continue
-                images[index], trimaps[index] = resize(pair.image_HWC, size_px), resize_mask(pair.trimap_HW, size_px)
+                images[index], trimaps[index], size = pair.image_HWC, pair.trimap_HW, pair.source_size_px
                 hard_cases.append(pair.hard_cases)
-                sizes.append(pair.trimap_HW.shape)
+                sizes.append(size)
         if problems:
             raise ValueError(f"{len(problems)} of {num} pairs cannot be used:\n  " + "\n  ".join(problems[:20]))
         source_size = [int(side) for side in np.median(sizes, axis=0)]
@@ -232,11 +232,22 @@ def _build(folder: Path, source: Source, size_px: int) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _read_or_problem(source: Source, index: int) -> Pair | str:
+@dataclass(frozen=True)
+class _Resized:
+    image_HWC: np.ndarray
+    trimap_HW: np.ndarray
+    hard_cases: tuple[str, ...]
+    source_size_px: tuple[int, ...]
+
+
+def _read_resized(source: Source, index: int, size_px: int) -> _Resized | str:
+    """The pair at its size in the cache, or what is wrong with it. Photographs are large: only this is passed on."""
     try:
-        return source.read(index)
+        pair = source.read(index)
     except ValueError as error:
         return str(error)
+    image_HWC, trimap_HW = resize(pair.image_HWC, size_px), resize_mask(pair.trimap_HW, size_px)
+    return _Resized(image_HWC, trimap_HW, pair.hard_cases, pair.trimap_HW.shape)
 
 
 def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:

@@ -30,7 +30,7 @@ class Scored:
 def score(outputs: Tensor, targets: Tensor, valid: Tensor, head: str) -> Scored:
     """Outputs of the head (probabilities or logits, B,1,H,W, any float dtype) beside their targets.
 
-    The outputs must be finite: binary cross entropy refuses NaN (trials/numerics looks before).
+    The outputs must be finite: binary cross entropy refuses NaN (trials/health.py looks before).
     """
     outputs = outputs.float()
     if head == "sigmoid":
@@ -68,7 +68,7 @@ def focal_loss(scored: Scored, config: "TrialConfig") -> Tensor:
 def hard_bce_loss(scored: Scored, config: "TrialConfig") -> Tensor:
     """Mean BCE of the hardest `hard_fraction` of the batch's pixels (online hard example mining, arXiv 1604.03540)."""
     bce = (scored.bce * scored.valid).flatten()
-    num_hard = max(1, round(config.hard_fraction * bce.numel()))
+    num_hard = max(1, round(config.hard_fraction * int(scored.valid.sum())))
     return bce.topk(num_hard).values.mean()
 
 

@@ -40,7 +40,8 @@ def cosine_per_batch(optimizer: Optimizer, config: "TrialConfig", num_steps: int
 
 def one_cycle(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
     """Up to lr over the first 30 % of the run, then down to almost 0 (Smith 2018, arXiv 1803.09820)."""
-    return OneCycleLR(optimizer, max_lr=config.lr, total_steps=num_steps + 1)  # the last step() still has a value
+    num_values = num_steps + 1  # the step() after the last batch still asks for one
+    return OneCycleLR(optimizer, max_lr=config.lr, total_steps=num_values, cycle_momentum=False)
 
 
 def constant(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:

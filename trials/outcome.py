@@ -9,7 +9,7 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 OUTCOMES = ("completed", "pruned", "diverged", "frozen", "out_of_memory", "failed", "interrupted")
-OUT_OF_MEMORY_MARKS = ("OutOfMemoryError", "out of memory", "DefaultCPUAllocator: can't allocate memory")
+OUT_OF_MEMORY_MARKS = ("OutOfMemoryError", "MemoryError", "out of memory", "DefaultCPUAllocator: can't allocate memory")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def outcome_of(last: Mapping[str, Any], epochs: int, duration_s: float | None = 
     """The outcome that a run's last metrics tell: diverged, completed, or pruned before its last epoch."""
     epoch = int(last.get("epoch", 0))
     diverged = bool(last.get("diverged"))
-    best = last.get("best_val_dice")
+    best = last.get("best_val_dice")  # null in a line that was read back, NaN in one that was not written yet
     return Outcome(
         outcome="diverged" if diverged else "completed" if epoch >= epochs else "pruned",
         epoch=epoch,

@@ -20,7 +20,7 @@ from trials.data import prepare, resize, split_indices, to_batch
 from trials.evaluation import evaluate, write_scores
 from trials.metrics import overlap_per_image
 from trials.models import build_model
-from trials.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, files_by_stem, read_image, read_trimap
+from trials.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, files_by_stem, read_pair, read_upright
 from trials.training import pick_device
 
 BORDER_GREY = 127  # in a picture of the mask, where the border is neither
@@ -74,6 +74,7 @@ def test_score(path: Path) -> dict[str, Any]:
     if evaluation is None:
         raise ValueError(f"{path}: the network's output on the test split is not finite")
     return {
+        "epoch": checkpoint.load(path)["epoch"],  # the weights are those of the best validation Dice
         "test_dice": float(evaluation.dice.mean()),
         "test_iou": float(evaluation.iou.mean()),
         "num_images": len(evaluation.dice),
@@ -107,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _photographs(options: argparse.Namespace, config: TrialConfig) -> tuple[Iterator[Photograph], int]:
     if options.split:
+        if options.masks:
+            raise ValueError("--masks goes with --images; a split of the data set has masks of its own")
         source = DATASETS[config.data](config.data_root)
         chosen = [index for index, split in enumerate(source.splits) if split == options.split]
         return (_from_source(source, index) for index in chosen), len(chosen)
@@ -123,10 +126,10 @@ def _from_source(source, index: int) -> Photograph:
 
 
 def _from_files(name: str, image: Path, mask: Path | None) -> Photograph:
-    photograph = Photograph(name, read_image(image), read_trimap(mask) if mask else None)
-    if photograph.trimap_HW is not None and photograph.trimap_HW.shape != photograph.image_HWC.shape[:2]:
-        raise ValueError(f"{image} is {photograph.image_HWC.shape[:2]} px, its mask {photograph.trimap_HW.shape} px")
-    return photograph
+    if mask is None:
+        return Photograph(name, read_upright(image), None)
+    pair = read_pair(image, mask)
+    return Photograph(name, pair.image_HWC, pair.trimap_HW)
 
 
 def _predict_all(
@@ -138,8 +141,8 @@ def _predict_all(
     out: Path,
 ) -> list[tuple[str, float, float]]:
     """Writes a picture for each photograph; gives (name, dice, iou) of those that have a mask."""
-    if (out / "scores.csv").exists():
-        raise FileExistsError(f"{out.absolute()} holds scores already; give --out another folder")
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out.absolute()} is not empty; give --out a new folder")
     out.mkdir(parents=True, exist_ok=True)
     scores = []
     for photograph in tqdm(photographs, total=count, unit="image"):

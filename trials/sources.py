@@ -7,13 +7,15 @@ from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from filelock import FileLock
+from PIL import Image, ImageOps
 
 from trials.drawn import draw
 
 PET, BACKGROUND, BORDER = 1, 2, 3  # the values of a trimap (Parkhi et al. 2012)
 SPLITS = ("train", "val", "test")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a broken file
 DRAWN_SIZE_PX = 128
 NUM_DRAWN = {"train": 1024, "val": 128, "test": 256}
 
@@ -87,7 +89,7 @@ DATASETS = {"drawn": drawn, "pets": pets, "folder": folder}
 def files_by_stem(directory: Path) -> dict[str, Path]:
     """The image files of a folder by name without ending; FileNotFoundError where there is none."""
     if not directory.is_dir():
-        raise FileNotFoundError(f"no folder {directory.absolute()}; data=folder takes DIR/images and DIR/masks")
+        raise FileNotFoundError(f"no folder {directory.absolute()} (a user's own data: DIR/images and DIR/masks)")
     files = sorted(path for path in directory.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise FileNotFoundError(f"no image in {directory.absolute()}; read are {', '.join(IMAGE_SUFFIXES)}")
@@ -99,11 +101,20 @@ def files_by_stem(directory: Path) -> dict[str, Path]:
 
 
 def read_image(path: Path) -> np.ndarray:
-    """uint8 RGB, H,W,3. Raises ValueError, naming the file, where it cannot be read."""
+    """uint8 RGB, H,W,3, as stored, for its mask was made so. ValueError names a file that cannot be read."""
+    return _read_rgb(path, lambda image: image)
+
+
+def read_upright(path: Path) -> np.ndarray:
+    """uint8 RGB, H,W,3, turned as the camera noted that it was held (EXIF). ValueError as for `read_image`."""
+    return _read_rgb(path, ImageOps.exif_transpose)
+
+
+def _read_rgb(path: Path, turn: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
+            return np.asarray(turn(image).convert("RGB"))
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable image ({error})") from None
 
 
@@ -115,7 +126,7 @@ def read_trimap(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             mask = np.asarray(image if image.mode in ("1", "L", "P", "I;16", "I") else image.convert("L"))
-    except (OSError, UnidentifiedImageError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a readable mask ({error})") from None
     values = set(np.unique(mask).tolist())
     if values <= {PET, BACKGROUND, BORDER}:
@@ -127,15 +138,25 @@ def read_trimap(path: Path) -> np.ndarray:
     )
 
 
+def read_pair(image_path: Path, mask_path: Path) -> Pair:
+    """Both files. Raises ValueError, naming them, where one cannot be read or their sizes differ."""
+    image, trimap = read_image(image_path), read_trimap(mask_path)
+    if image.shape[:2] != trimap.shape:
+        raise ValueError(f"{image_path} is {image.shape[:2]} px, its mask {mask_path} is {trimap.shape} px")
+    return Pair(image, trimap)
+
+
 def _pets_folder(data_root: str) -> Path:
     name = "oxford-iiit-pet"
     if not data_root:
         from torchvision.datasets import OxfordIIITPet  # seconds to import, and needed only here
 
         root = Path.home() / ".cache/segstudy"
+        root.mkdir(parents=True, exist_ok=True)
         try:
-            for split in ("trainval", "test"):
-                OxfordIIITPet(str(root), split=split, target_types="segmentation", download=True)
+            with FileLock(root / "download.lock"):
+                for split in ("trainval", "test"):
+                    OxfordIIITPet(str(root), split=split, target_types="segmentation", download=True)
         except (URLError, OSError, RuntimeError) as error:
             raise FileNotFoundError(
                 f"data=pets without data_root is downloaded to {root}, which failed ({error}); "
@@ -156,17 +177,13 @@ def _files_source(names: list[str], splits: list[str], images: list[Path], trima
     if missing:
         raise FileNotFoundError(f"{len(missing)} files of the data set are missing: {_some(missing)}")
 
-    def read(index: int) -> Pair:
-        image, trimap = read_image(images[index]), read_trimap(trimaps[index])
-        if image.shape[:2] != trimap.shape:
-            raise ValueError(f"{images[index]} is {image.shape[:2]} px, its mask {trimaps[index]} is {trimap.shape} px")
-        return Pair(image, trimap)
-
     digest = hashlib.sha256()
     for path in (*images, *trimaps):
         stat = path.stat()
         digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return Source(tuple(names), tuple(splits), read, digest.hexdigest())
+    return Source(
+        tuple(names), tuple(splits), lambda index: read_pair(images[index], trimaps[index]), digest.hexdigest()
+    )
 
 
 def _read_drawn(index: int) -> Pair:

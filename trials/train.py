@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from trials.data import describe
 from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, write_json_line
 from trials.training import EpochMetrics, run
 
+FILES = ("config.json", "params.json", "result.json", "outcome.json")  # of a run, or of a study's trial
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 
 
@@ -32,14 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"trials.train: {error}", file=sys.stderr)
         return 2
     started = time.perf_counter()
-    last: dict[str, Any] = {}
+    last = _last_line(out)
+    if last.get("epoch") == config.epochs:
+        print(f"complete already, after {config.epochs} epochs; {out}")
+        return 0
     try:
         for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
             last = asdict(metrics)
             write_json_line(out / "result.json", last)
         outcome = outcome_of(last, config.epochs, time.perf_counter() - started)
     except KeyboardInterrupt:
-        _write(out, Outcome("interrupted", epoch=last.get("epoch", 0), duration_s=time.perf_counter() - started))
+        ended = outcome_of(last, config.epochs, time.perf_counter() - started)
+        _write(out, replace(ended, outcome="interrupted"))
         print(f"\ninterrupted; go on with --resume --out {out}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # every end of a run is a record, then it is told as ever
@@ -89,11 +94,20 @@ def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
         last = out / checkpoint.FOLDER / checkpoint.LAST
         keep_lines_until(out / "result.json", checkpoint.load(last)["epoch"] if last.exists() else 0)
         return last.exists()
-    if (out / "config.json").exists():
-        raise FileExistsError(f"{out.absolute()} holds another run; give --out a new folder, or --resume to go on")
+    if held := [name for name in FILES if (out / name).exists()]:
+        raise FileExistsError(
+            f"{out.absolute()} holds another run ({', '.join(held)}); give --out a new folder, or --resume to go on"
+        )
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     return False
+
+
+def _last_line(out: Path) -> dict[str, Any]:
+    """The metrics of the last epoch that a resumed run has behind it; {} for a new one."""
+    path = out / "result.json"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return json.loads(lines[-1]) if lines else {}
 
 
 def _with_progress(epochs: Iterator[EpochMetrics], config: TrialConfig, out: Path) -> Iterator[EpochMetrics]:

@@ -68,7 +68,8 @@ class State:
 class TrainedEpoch:
     """The training part of an epoch."""
 
-    loss: float
+    loss: float  # NaN where it diverged
+    lr: float  # of the last step
     num_steps: int
     num_skipped_steps: int
     divergence: Divergence | None
@@ -83,6 +84,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     on a CPU, under the thread count that was saved and is set again.
     """
     device = pick_device(config.device)
+    torch.backends.cudnn.allow_tf32 = config.tf32
     prepared = prepare(config)
     loader = TrainLoader(prepared, config, device)
     val_indices = split_indices(prepared, "val", config.val_limit)
@@ -137,8 +139,10 @@ def train_epoch(
     started, first_step = time.perf_counter(), state.step
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     num_images, num_skipped, scale = 0, 0, state.scaler.get_scale()
+    lr = 0.0
     for batch in loader.batches(epoch):
         state.step += 1
+        lr = state.optimizer.param_groups[0]["lr"]
         loss = train_step(state, batch, health, config)
         scale, scale_before = state.scaler.get_scale(), scale
         num_skipped += scale < scale_before  # GradScaler lowers its scale exactly when it skips
@@ -146,11 +150,13 @@ def train_epoch(
         num_images += len(batch.images)
         if health.may_read(state.step) and health.first_divergence():
             break
+    divergence = health.first_divergence()
     return TrainedEpoch(
-        loss=float(loss_sum) / num_images,
+        loss=NAN if divergence else float(loss_sum) / num_images,
+        lr=lr,
         num_steps=state.step - first_step,
         num_skipped_steps=num_skipped,
-        divergence=health.first_divergence(),
+        divergence=divergence,
         images_per_s=num_images / (time.perf_counter() - started),
     )
 
@@ -251,7 +257,7 @@ def _metrics(
         val_dice_soft=evaluation.dice_soft if evaluation else NAN,
         val_iou=float(evaluation.iou.mean()) if evaluation else NAN,
         val_bce=evaluation.bce if evaluation else NAN,
-        lr=state.optimizer.param_groups[0]["lr"],
+        lr=trained.lr,
         loss_scale=state.scaler.get_scale() if config.amp else None,
         num_steps=trained.num_steps,
         num_skipped_steps=trained.num_skipped_steps,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from trials.models.attention import ATTENTIONS
+from trials.models.blocks import nearest
 from trials.models.resnet34_unet import ResNet34UNet
 from trials.models.unet import UNet
 from trials.models.upsample import UPSAMPLERS
@@ -32,8 +33,6 @@ def check_size(model: str, size_px: int) -> None:
     """Raises ValueError, naming the nearest sizes that the network takes, where `size_px` is not one."""
     multiple = MODELS[model].size_multiple
     if size_px % multiple:
-        below, above = size_px // multiple * multiple, (size_px // multiple + 1) * multiple
-        nearest = f"{below} or {above}" if below else f"{above}"
         raise ValueError(
-            f"image_size={size_px}: {model} takes multiples of {multiple}; the nearest: {nearest} (trials/models)"
+            f"image_size={size_px}: {model} takes multiples of {multiple}; {nearest(size_px, multiple)} (trials/models)"
         )

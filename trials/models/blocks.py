@@ -9,6 +9,21 @@ AttentionFactory = Callable[[int], nn.Module]
 UpsamplerFactory = Callable[[int], nn.Module]
 
 
+def check_sides(images_BCHW: Tensor, multiple: int) -> None:
+    """Raises ValueError, naming the nearest sizes, where a side is not a multiple that the network can halve."""
+    for side_px in images_BCHW.shape[2:]:
+        if side_px % multiple:
+            raise ValueError(
+                f"images of {side_px} px; sides must be multiples of {multiple}: {nearest(side_px, multiple)}"
+            )
+
+
+def nearest(size_px: int, multiple: int) -> str:
+    """The multiples on either side of the size, in words; none of them 0."""
+    below = size_px // multiple * multiple
+    return f"the nearest: {below} or {below + multiple}" if below else f"the nearest: {multiple}"
+
+
 class Block(nn.Sequential):
     """(conv3x3 -> ReLU -> BatchNorm) twice; the BatchNorm stands after the ReLU. BCHW -> B,out_channels,H,W."""
 

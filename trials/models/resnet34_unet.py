@@ -5,7 +5,15 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trials.models.blocks import AttentionFactory, Block, Decoder, Middle, SegmentationHead, UpsamplerFactory
+from trials.models.blocks import (
+    AttentionFactory,
+    Block,
+    Decoder,
+    Middle,
+    SegmentationHead,
+    UpsamplerFactory,
+    check_sides,
+)
 
 
 class ResidualBlock(nn.Module):
@@ -55,6 +63,7 @@ class ResNet34UNet(nn.Module):
         self.head = SegmentationHead(width, activation)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        check_sides(images_BCHW, self.size_multiple)
         features_BCHW = self.stem(images_BCHW)
         skips = []
         for blocks, attention in zip(self.encoder, self.attention, strict=True):

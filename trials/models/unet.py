@@ -5,7 +5,15 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trials.models.blocks import AttentionFactory, Block, Decoder, Middle, SegmentationHead, UpsamplerFactory
+from trials.models.blocks import (
+    AttentionFactory,
+    Block,
+    Decoder,
+    Middle,
+    SegmentationHead,
+    UpsamplerFactory,
+    check_sides,
+)
 
 
 class UNet(nn.Module):
@@ -27,6 +35,7 @@ class UNet(nn.Module):
         self.head = SegmentationHead(width, activation)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        check_sides(images_BCHW, self.size_multiple)
         features_BCHW = self.stem(images_BCHW)
         skips = []
         for block, attention in zip(self.encoder, self.attention, strict=True):
