@@ -56,6 +56,7 @@ def connect(address: str | None) -> str:
     os.environ.setdefault(
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"
     )  # JSON alone: CSV drops keys, TensorBoardX drops NaN
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner would stand above our table
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends nothing home unless its user says so
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     context = ray.init(

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import subprocess
 import sys
 import time
@@ -18,15 +17,13 @@ from ray.tune import ResultGrid
 
 from search_spaces import SPACES, load_space, space_from_dict
 from study import manifest
+from study.command_line import listing, parser, points_of
 from study.launch import Study, check_record, check_resources, connect, run_study
 from study.options import PRESETS, Options, largest_batch, settle
 from study.optuna_space import grid
 from study.planning import plan
-from study.search import SAMPLERS
-from study.stopping import SCHEDULERS
-from study.trainable import METRIC_MODES
 from trials import checkpoint
-from trials.config import TrialConfig, checked, parse, parse_settings
+from trials.config import TrialConfig, checked, parse_settings
 from trials.data import check_batch_size, describe
 from trials.predict import test_score
 
@@ -38,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; 0 for a finished study, 1 if every trial failed, 2 for bad input, 130 after Ctrl-C."""
     options = parser().parse_args(arguments)
     if options.list:
-        print(_listing())
+        print(listing())
         return 0
     try:
         return _dry_run(options) if options.dry_run else _run(*_ready(options))
@@ -90,37 +87,6 @@ def _bad_input() -> Iterator[None]:
         raise BadInput(error) from error
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    p = argparse.ArgumentParser(
-        prog="python -m study.run",
-        description="Trains many networks from a search space and reports what made them go right or wrong.",
-    )
-    p.add_argument("--space", help=f"{', '.join(SPACES)}, or a .py file that defines SPACE")
-    p.add_argument("--list", action="store_true", help="print every space with its question and axes")
-    p.add_argument("--preset", choices=PRESETS, default="quick", help="quick: minutes on two cores; report: the report")
-    p.add_argument("--search", choices=SAMPLERS, default="optuna", help="who chooses configurations (default: optuna)")
-    p.add_argument("--points", action="append", default=[], metavar="AXIS=A,B", help="a grid's points on a range")
-    p.add_argument("--scheduler", choices=SCHEDULERS, default="asha", help="who stops trials early (default: asha)")
-    p.add_argument("--samples", type=_positive_int, help="configurations to try (default: the preset's)")
-    p.add_argument("--seeds", type=_positive_int, default=1, help="runs of each configuration, under seeds 0, 1, ...")
-    p.add_argument("--epochs", type=_positive_int, help="epochs of a trial that is not stopped")
-    p.add_argument("--time-budget", type=_positive_float, metavar="S", help="seconds after which the study ends")
-    p.add_argument("--concurrent", type=_positive_int, help="trials at a time (default: as the resources allow)")
-    p.add_argument("--cpus-per-trial", type=_positive_float, default=1, help="default: 1")
-    p.add_argument("--gpus-per-trial", type=_fraction, help="a fraction is allowed (default: 1 where there is a GPU)")
-    p.add_argument("--metric", choices=METRIC_MODES, default="val_dice", help="what is searched for (val_dice)")
-    p.add_argument("--data", help="drawn, pets or folder")
-    p.add_argument("--data-root", help="the folder that holds oxford-iiit-pet/, or images/ and masks/")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fixes any field of TrialConfig")
-    p.add_argument("--results", default="results", help="where studies are kept (default: results)")
-    p.add_argument("--name", help="the study's folder (default: the space and the time)")
-    p.add_argument("--address", help="a Ray cluster's address (default: one is started on this machine)")
-    p.add_argument("--resume", action="store_true", help="go on with the study --name, or the newest in --results")
-    p.add_argument("--dry-run", action="store_true", help="print trials, disk and memory it would take, and stop")
-    return p
-
-
 def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     """The study that the command line describes, and its manifest; every error there is, is raised here."""
     if options.points and options.search != "grid":
@@ -134,7 +100,7 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     if options.gpus_per_trial == 0:
         settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
     space, config = settle(load_space(options.space), options.preset, settings)
-    points = _points(options.points)
+    points = points_of(options.points)
     asked = Options(
         preset=options.preset,
         search=options.search,
@@ -249,53 +215,6 @@ def _newest(results: Path) -> Path:
     if not begun:
         raise FileNotFoundError(f"no study in {results}; --results names the folder that holds them")
     return max(begun, key=lambda folder: begun[folder])
-
-
-def _points(texts: list[str]) -> dict[str, list]:
-    points = {}
-    for text in texts:
-        name, equals, values = text.partition("=")
-        if not equals:
-            raise ValueError(f"--points {text!r}; it takes AXIS=A,B,C, --points lr=0.001,0.01 for one")
-        points[name] = [parse(name, value) for value in values.split(",")]
-    return points
-
-
-def _listing() -> str:
-    lines = []
-    for space in SPACES.values():
-        lines.append(f"{space.name}: {space.question}")
-        for name, axis in space.axes.items():
-            condition = space.conditions.get(name)
-            only = f"  (only where {condition[0]}={condition[1]})" if condition else ""
-            lines.append(f"    {name:13} {axis}{only}")
-    return "\n".join(lines)
-
-
-def _positive_int(text: str) -> int:
-    return int(_above_zero(text, int))
-
-
-def _positive_float(text: str) -> float:
-    return _above_zero(text, float)
-
-
-def _fraction(text: str) -> float:
-    return _checked_number(text, float, lambda value: 0 <= value < math.inf, "0 or more")
-
-
-def _above_zero(text: str, kind: type) -> Any:
-    return _checked_number(text, kind, lambda value: 0 < value < math.inf, "above 0")
-
-
-def _checked_number(text: str, kind: type, allowed, words: str) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not allowed(value):
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a {'whole ' if kind is int else ''}number {words}")
-    return value
 
 
 if __name__ == "__main__":

@@ -52,9 +52,9 @@ def pets_root() -> str:
 
 
 @pytest.fixture
-def own_pairs(tmp_path):
+def own_pairs(tmp_path_factory):
     """A user's folder: 20 pairs of pictures of two sizes and 0/255 masks with a disc for a pet."""
-    root, rng = tmp_path / "own", np.random.default_rng(0)
+    root, rng = tmp_path_factory.mktemp("data") / "own", np.random.default_rng(0)
     for part in ("images", "masks"):
         (root / part).mkdir(parents=True)
     for number in range(20):

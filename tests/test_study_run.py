@@ -16,9 +16,10 @@ import torch
 
 from search_spaces import SPACES, Choice, IntRange, Space, Uniform, load_space
 from study import run
+from study.command_line import parser
 from study.options import settle
 from study.planning import plan
-from study.run import _asked, parser
+from study.run import _asked
 
 SMOKE = ["--space", "smoke"]
 
