@@ -3,12 +3,12 @@
 import runpy
 from pathlib import Path
 
-from search_spaces import amp, full, networks, optimizer, smoke, upsample
+from search_spaces import amp, full, networks, optimizer, remedies, smoke, upsample
 from search_spaces.space import Choice, IntRange, LogUniform, Space, Uniform, space_from_dict
 
 __all__ = ["SPACES", "Choice", "IntRange", "LogUniform", "Space", "Uniform", "load_space", "space_from_dict"]
 
-SPACES = {module.SPACE.name: module.SPACE for module in (upsample, amp, networks, optimizer, full, smoke)}
+SPACES = {module.SPACE.name: module.SPACE for module in (upsample, amp, networks, optimizer, remedies, full, smoke)}
 
 
 def load_space(name_or_file: str) -> Space:

@@ -46,7 +46,7 @@ def train_trial(params: dict[str, Any]) -> None:
             history.append(searchable([*history, asdict(metrics)]))
             if not metrics.diverged:
                 history_file.write_text(json.dumps(history))
-            checkpoint = tune.Checkpoint.from_directory(place) if history_file.exists() else None
+            checkpoint = tune.Checkpoint.from_directory(place) if any(out.iterdir()) else None
             tune.report(history[-1], checkpoint=checkpoint)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from trials.augment import AUGMENTS
 from trials.data import BORDERS
+from trials.guards import ON_DIVERGENCE
 from trials.losses import LOSSES
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
 from trials.optimizers import OPTIMIZERS, SCHEDULES
@@ -53,6 +54,21 @@ class TrialConfig:
     amp_dtype: str = _one_of("float16", ("float16", "bfloat16"))
     loss_scale_init: float = _number(65536.0, 0, above=True)
     loss_scale_growth_interval: int = _number(2000, 1)  # good steps until the scale doubles
+
+    # A run has diverged at a value that is not finite, or at the first of these; it is frozen where a whole epoch's
+    # steps were skipped.
+    min_loss_scale: float = _number(0.0, 0)  # 0: the scale under which a pixel's gradient vanishes in float16
+    max_skipped_run: int = _number(50, 1)  # steps skipped in a row
+    max_val_loss_ratio: float = _number(3.0, 1)  # validation loss over its best, while the training loss is not
+
+    # Guards (trials/guards.py)
+    on_divergence: str = _one_of("stop", ON_DIVERGENCE)
+    max_rollbacks: int = _number(3, 0)  # read by on_divergence=rollback
+    rollback_lr_factor: float = _number(0.5, 0, 1, above=True)
+    guard_statistics: bool = False  # BatchNorm's running statistics are kept only where the step was taken
+    loss_scale_floor: float = _number(0.0, 0)  # 0: none, as in torch
+    float32_head: bool = False  # the head outside autocast
+    clip_norm: float = _number(0.0, 0)  # of the unscaled gradients; 0: not clipped, as in the report
 
     data: str = _one_of("drawn", DATASETS)
     data_root: str = ""  # empty: where torchvision would download to

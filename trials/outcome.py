@@ -35,10 +35,9 @@ class Outcome:
 def outcome_of(last: Mapping[str, Any], epochs: int, duration_s: float | None = None) -> Outcome:
     """The outcome that a run's last metrics tell: diverged, completed, or pruned before its last epoch."""
     epoch = int(last.get("epoch", 0))
-    diverged = bool(last.get("diverged"))
     best = last.get("best_val_dice")  # null in a line that was read back, NaN in one that was not written yet
     return Outcome(
-        outcome="diverged" if diverged else "completed" if epoch >= epochs else "pruned",
+        outcome=_kind(last, epochs),
         epoch=epoch,
         step=last.get("diverged_step"),
         where=last.get("diverged_where"),
@@ -46,6 +45,14 @@ def outcome_of(last: Mapping[str, Any], epochs: int, duration_s: float | None = 
         best_val_dice=best if best is not None and math.isfinite(best) else None,
         duration_s=duration_s,
     )
+
+
+def _kind(last: Mapping[str, Any], epochs: int) -> str:
+    if last.get("diverged"):
+        return "diverged"
+    if last.get("frozen"):
+        return "frozen"
+    return "completed" if int(last.get("epoch", 0)) >= epochs else "pruned"
 
 
 def error_outcome(error_type: str, error_text: str, last: Mapping[str, Any], duration_s: float | None) -> Outcome:

@@ -1,8 +1,10 @@
 """One training run, epoch by epoch. Knows nothing of Ray or of where results go."""
 
+import json
+import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,19 @@ from trials import checkpoint
 from trials.config import TrialConfig
 from trials.data import Batch, TrainLoader, prepare, split_indices
 from trials.evaluation import Evaluation, evaluate, write_best_validation
-from trials.health import Divergence, Health, non_finite_state
+from trials.guards import Rollback, RunningStatistics, clip, keep_above
 from trials.losses import LOSSES, score
 from trials.models import build_model
+from trials.numerics.capsule import Recorder
+from trials.numerics.health import Divergence, Health, lowest_loss_scale, non_finite_state
+from trials.numerics.monitor import Monitor, Watched, epochs_until_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import OPTIMIZERS, SCHEDULES, advance
 from trials.precision import autocast
 
 AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+CAPSULE = "capsule"  # its folder, beside the checkpoints
 NAN = float("nan")
+COUNTERS = ("epoch", "step", "best_epoch", "best_val_dice", "best_val_loss", "best_train_loss", "num_rollbacks")
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,18 @@ class EpochMetrics:
     loss_scale: float | None  # None without AMP
     num_steps: int
     num_skipped_steps: int  # of those, left out by GradScaler
+    longest_skipped_run: int  # in a row, from earlier epochs too
+    num_rollbacks: int  # so far
+    grad_norm: float | None  # unscaled, mean over sampled steps; None where none was finite
+    update_ratio: float | None  # norm of a step over the norm of the weights, mean over sampled steps
+    saturated_share: float  # outputs in training that are exactly 0 or 1
+    tightest_layer: str | None  # with the largest activation in a sampled step
+    tightest_max: float | None  # that activation; float16 ends at 65,504
+    overflow_in_epochs: float | None  # forecast for that layer, if it grows on as it did
+    frozen: bool  # every step was skipped
     diverged: bool
     diverged_step: int | None  # over the whole run, from 1
-    diverged_where: str | None  # outputs, loss, weights or buffers
+    diverged_where: str | None  # see trials/numerics/health.py, Divergence
     best_epoch: int
     best_val_dice: float
     images_per_s: float  # in training, loading included
@@ -62,6 +78,20 @@ class State:
     step: int = 0  # steps over the whole run, skipped ones too
     best_epoch: int = 0
     best_val_dice: float = -1.0
+    best_val_loss: float = math.inf
+    best_train_loss: float = math.inf
+    num_rollbacks: int = 0
+
+
+@dataclass
+class Watch:
+    """What looks on while a run trains."""
+
+    health: Health
+    monitor: Monitor
+    statistics: RunningStatistics | None  # guarded, or not
+    largest: dict[str, list[float]] = field(default_factory=dict)  # each layer's largest activation, an epoch each
+    recorder: Recorder = field(default_factory=Recorder)
 
 
 @dataclass(frozen=True)
@@ -73,6 +103,7 @@ class TrainedEpoch:
     num_steps: int
     num_skipped_steps: int
     divergence: Divergence | None
+    watched: Watched
     images_per_s: float
 
 
@@ -80,8 +111,9 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or at once where it diverged.
 
     out: a folder that gets last.pt, best.pt and the best epoch's validation masks and scores, written before their
-    epoch is yielded. resume: go on from out/last.pt, with the numbers that an uninterrupted run gives: bit for bit
-    on a CPU, under the thread count that was saved and is set again.
+    epoch is yielded; layers.jsonl; and where it diverged a capsule (trials/numerics/capsule.py). resume: go on from
+    out/last.pt, with the numbers that an uninterrupted run gives: bit for bit on a CPU, under the thread count that
+    was saved and is set again.
     """
     device = pick_device(config.device)
     torch.backends.cudnn.allow_tf32 = config.tf32
@@ -89,24 +121,39 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     loader = TrainLoader(prepared, config, device)
     val_indices = split_indices(prepared, "val", config.val_limit)
     torch.manual_seed(config.seed)
-    state = new_state(config, device, num_steps=config.epochs * len(loader))
+    num_steps = config.epochs * len(loader)
+    state = new_state(config, device, num_steps)
+    watch = new_watch(state.model, device, config)
     if resume:
         if out is None:
             raise ValueError("resume=True needs out, the folder of the run that goes on")
-        restore(state, out / checkpoint.LAST, config)
+        restore(state, watch, out / checkpoint.LAST, config)
+    rollback = Rollback(state, config) if config.on_divergence == "rollback" else None
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
-        trained = train_epoch(state, loader, epoch, config, device)
+        trained = train_epoch(state, loader, watch, epoch, config)
         evaluation = None if trained.divergence else evaluate(state.model, prepared, val_indices, config, device)
-        divergence = trained.divergence or _divergence_after_epoch(state, evaluation)
+        divergence = trained.divergence or _divergence_after_epoch(state, trained, evaluation, config)
         state.epoch = epoch
-        if evaluation and not divergence:
-            improved = _note_best(state, evaluation)
+        for layer, largest in largest_by_layer(trained.watched.layers).items():
+            watch.largest.setdefault(layer, []).append(largest)
+        if divergence and rollback and rollback.back(state):
+            divergence, state.num_rollbacks = None, state.num_rollbacks + 1
+            watch.health = Health(device)
+        elif evaluation and not divergence:
+            improved = _note_best(state, evaluation, trained)
+            if rollback:
+                rollback.remember(state)
             if out is not None:
                 names = [prepared.names[index] for index in val_indices]
-                _keep(out, state, config, evaluation if improved else None, names)
-        yield _metrics(state, config, trained, evaluation, divergence, time.perf_counter() - started)
-        if divergence:
+                _keep(out, state, watch, config, evaluation if improved else None, names)
+        if out is not None:
+            _append_layers(out, trained.watched, epoch)
+            if divergence and not (out / CAPSULE).exists():
+                watch.recorder.write(out / CAPSULE, config, divergence.where, num_steps)
+        metrics = _metrics(state, config, watch, trained, evaluation, divergence, time.perf_counter() - started)
+        yield metrics
+        if config.on_divergence != "continue" and (divergence or metrics.frozen):
             return
 
 
@@ -130,53 +177,84 @@ def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> Stat
     return State(model, optimizer, SCHEDULES[config.schedule](optimizer, config, num_steps), scaler)
 
 
-def train_epoch(
-    state: State, loader: TrainLoader, epoch: int, config: TrialConfig, device: torch.device
-) -> TrainedEpoch:
-    """One pass over the training split; ends early where an output or the loss is not finite."""
+def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Watch:
+    """Nothing seen yet."""
+    return Watch(Health(device), Monitor(model, device), RunningStatistics(model) if config.guard_statistics else None)
+
+
+def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, config: TrialConfig) -> TrainedEpoch:
+    """One pass over the training split; ends early where it diverged, unless the configuration says to continue."""
     state.model.train()
-    health = Health(device)
     started, first_step = time.perf_counter(), state.step
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    num_images, num_skipped, scale = 0, 0, state.scaler.get_scale()
-    lr = 0.0
+    losses: list[torch.Tensor] = []
+    sizes: list[int] = []
+    num_skipped, lr = 0, 0.0
+    divergence = None
     for batch in loader.batches(epoch):
         state.step += 1
         lr = state.optimizer.param_groups[0]["lr"]
-        loss = train_step(state, batch, health, config)
-        scale, scale_before = state.scaler.get_scale(), scale
-        num_skipped += scale < scale_before  # GradScaler lowers its scale exactly when it skips
-        loss_sum += loss.detach().double() * len(batch.images)
-        num_images += len(batch.images)
-        if health.may_read(state.step) and health.first_divergence():
+        loss, skipped = train_step(state, batch, watch, config)
+        losses.append(loss.detach())
+        sizes.append(len(batch.images))
+        num_skipped += skipped
+        divergence = divergence or _divergence_at_step(state, watch, config)
+        if divergence and config.on_divergence != "continue":
             break
-    divergence = health.first_divergence()
+    divergence = watch.health.first_divergence() or divergence
+    mean = torch.stack(losses).double().mul(torch.tensor(sizes, device=loss.device)).sum() / sum(sizes)
     return TrainedEpoch(
-        loss=NAN if divergence else float(loss_sum) / num_images,
+        loss=NAN if divergence and divergence.where in ("outputs", "loss") else float(mean),
         lr=lr,
         num_steps=state.step - first_step,
         num_skipped_steps=num_skipped,
         divergence=divergence,
-        images_per_s=num_images / (time.perf_counter() - started),
+        watched=watch.monitor.epoch_ended(),
+        images_per_s=sum(sizes) / (time.perf_counter() - started),
     )
 
 
-def train_step(state: State, batch: Batch, health: Health, config: TrialConfig) -> torch.Tensor:
-    """Forward under autocast, loss in float32 outside, backward, step (report, "Training"); the loss, a scalar."""
-    with autocast(batch.images.device.type, AMP_DTYPES[config.amp_dtype] if config.amp else None):
-        outputs = state.model(batch.images)
-    outputs = health.finite_outputs(outputs, state.step)
-    loss = LOSSES[config.loss](score(outputs, batch.targets, batch.valid, config.head), config)
-    health.watch_loss(loss, state.step)
-    state.optimizer.zero_grad(set_to_none=True)
-    state.scaler.scale(loss).backward()
+def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) -> tuple[torch.Tensor, bool]:
+    """Forward under autocast, loss in float32 outside, backward, step (report, "Training").
+
+    Gives the loss, a scalar, and whether GradScaler skipped the step.
+    """
+    watch.recorder.before_step(state, batch)
+    if watch.statistics:
+        watch.statistics.save()
+    with watch.monitor.sample(state.step):
+        outputs = forward(state.model, batch.images, config)
+        watch.monitor.outputs(outputs)
+        outputs = watch.health.finite_outputs(outputs, state.step)
+        loss = LOSSES[config.loss](score(outputs, batch.targets, batch.valid, config.head), config)
+        watch.health.watch_loss(loss, state.step)
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scaler.scale(loss).backward()
+    scale = state.scaler.get_scale()
+    watch.monitor.before_update(scale)
+    clip(state.scaler, state.optimizer, config.clip_norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    skipped = state.scaler.get_scale() < scale  # GradScaler lowers its scale exactly when it skips
+    if skipped and watch.statistics:
+        watch.statistics.put_back()
+    keep_above(state.scaler, config.loss_scale_floor)
+    watch.monitor.after_update(skipped)
+    watch.recorder.after_step(skipped)
     advance(state.scheduler)
-    return loss
+    return loss, skipped
 
 
-def restore(state: State, path: Path, config: TrialConfig) -> None:
+def forward(model: nn.Module, images_BCHW: torch.Tensor, config: TrialConfig) -> torch.Tensor:
+    """The network's outputs B,1,H,W; under autocast if the configuration has it, the head outside if guarded."""
+    dtype = AMP_DTYPES[config.amp_dtype] if config.amp else None
+    with autocast(images_BCHW.device.type, dtype):
+        if not config.float32_head:
+            return model(images_BCHW)
+        features_BCHW = model.features(images_BCHW)
+    return model.head(features_BCHW.float())
+
+
+def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None:
     """Puts the state back to what the checkpoint holds, random numbers and thread count included."""
     content = checkpoint.load(path)
     checkpoint.check_same_run(content["config"], config, path)
@@ -184,16 +262,39 @@ def restore(state: State, path: Path, config: TrialConfig) -> None:
     state.optimizer.load_state_dict(content["optimizer"])
     state.scheduler.load_state_dict(content["scheduler"])
     state.scaler.load_state_dict(content["scaler"])
-    state.epoch, state.step = content["epoch"], content["step"]
-    state.best_epoch, state.best_val_dice = content["best_epoch"], content["best_val_dice"]
+    for name in COUNTERS:
+        setattr(state, name, content[name])
+    watch.largest, watch.monitor.skipped_run = content["largest"], content["skipped_run"]
     torch.set_num_threads(content["num_threads"])
     torch.set_rng_state(content["rng"])
     if torch.cuda.is_available() and len(content["cuda_rng"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(content["cuda_rng"])
 
 
-def _note_best(state: State, evaluation: Evaluation) -> bool:
+def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Divergence | None:
+    """What the host knows already, and at steps at which it may wait, what the device knows."""
+    if watch.health.may_read(state.step) and (seen := watch.health.first_divergence()):
+        return seen
+    if not config.amp:
+        return None
+    if state.scaler.get_scale() <= lowest_loss_scale(config):
+        return Divergence(state.step, "loss_scale")
+    return Divergence(state.step, "skipped_steps") if watch.monitor.skipped_run >= config.max_skipped_run else None
+
+
+def _divergence_after_epoch(
+    state: State, trained: TrainedEpoch, evaluation: Evaluation | None, config: TrialConfig
+) -> Divergence | None:
+    where = non_finite_state(state.model) or ("outputs" if evaluation is None else None)
+    if where is None and evaluation is not None and evaluation.loss > config.max_val_loss_ratio * state.best_val_loss:
+        where = "val_loss" if trained.loss <= config.max_val_loss_ratio * state.best_train_loss else None
+    return Divergence(state.step, where) if where else None
+
+
+def _note_best(state: State, evaluation: Evaluation, trained: TrainedEpoch) -> bool:
     """Whether this epoch is the best so far; if so the state says so."""
+    state.best_val_loss = min(state.best_val_loss, evaluation.loss)
+    state.best_train_loss = min(state.best_train_loss, trained.loss)
     val_dice = float(evaluation.dice.mean())
     if val_dice <= state.best_val_dice:
         return False
@@ -201,13 +302,22 @@ def _note_best(state: State, evaluation: Evaluation) -> bool:
     return True
 
 
-def _keep(out: Path, state: State, config: TrialConfig, best: Evaluation | None, names: list[str]) -> None:
+def _append_layers(out: Path, watched: Watched, epoch: int) -> None:
+    """The sampled layers' rows, into layers.jsonl."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "layers.jsonl").open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in layer_lines(watched, epoch))
+
+
+def _keep(
+    out: Path, state: State, watch: Watch, config: TrialConfig, best: Evaluation | None, names: list[str]
+) -> None:
     """Writes the last state; and the best epoch's weights, masks and scores where this epoch is the best."""
     out.mkdir(parents=True, exist_ok=True)
     if best:
         write_best_validation(out, best, names, state.epoch, config.image_size)
         checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
-    checkpoint.save(out / checkpoint.LAST, _last_content(state, config))
+    checkpoint.save(out / checkpoint.LAST, _last_content(state, watch, config))
 
 
 def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:
@@ -219,36 +329,33 @@ def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:
     }
 
 
-def _last_content(state: State, config: TrialConfig) -> dict[str, Any]:
+def _last_content(state: State, watch: Watch, config: TrialConfig) -> dict[str, Any]:
     return {
         "config": config.to_dict(),
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.scheduler.state_dict(),
         "scaler": state.scaler.state_dict(),
-        "epoch": state.epoch,
-        "step": state.step,
-        "best_epoch": state.best_epoch,
-        "best_val_dice": state.best_val_dice,
+        **{name: getattr(state, name) for name in COUNTERS},
+        "largest": watch.largest,
+        "skipped_run": watch.monitor.skipped_run,
         "num_threads": torch.get_num_threads(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
 
 
-def _divergence_after_epoch(state: State, evaluation: Evaluation | None) -> Divergence | None:
-    where = non_finite_state(state.model) or ("outputs" if evaluation is None else None)
-    return Divergence(state.step, where) if where else None
-
-
 def _metrics(
     state: State,
     config: TrialConfig,
+    watch: Watch,
     trained: TrainedEpoch,
     evaluation: Evaluation | None,
     divergence: Divergence | None,
     epoch_s: float,
 ) -> EpochMetrics:
+    watched = trained.watched
+    tight = tightest(watched.layers)
     return EpochMetrics(
         epoch=state.epoch,
         train_loss=trained.loss,
@@ -261,6 +368,15 @@ def _metrics(
         loss_scale=state.scaler.get_scale() if config.amp else None,
         num_steps=trained.num_steps,
         num_skipped_steps=trained.num_skipped_steps,
+        longest_skipped_run=watched.longest_skipped_run,
+        num_rollbacks=state.num_rollbacks,
+        grad_norm=watched.grad_norm,
+        update_ratio=watched.update_ratio,
+        saturated_share=watched.saturated_share,
+        tightest_layer=tight.layer if tight else None,
+        tightest_max=tight.activation_max if tight and math.isfinite(tight.activation_max) else None,
+        overflow_in_epochs=epochs_until_overflow(watch.largest[tight.layer]) if tight else None,
+        frozen=trained.num_skipped_steps == trained.num_steps,
         diverged=divergence is not None,
         diverged_step=divergence.step if divergence else None,
         diverged_where=divergence.where if divergence else None,

@@ -63,10 +63,14 @@ class ResNet34UNet(nn.Module):
         self.head = SegmentationHead(width, activation)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.head(self.features(images_BCHW))
+
+    def features(self, images_BCHW: Tensor) -> Tensor:
+        """All but the head: B,3,H,W -> B,width,H,W."""
         check_sides(images_BCHW, self.size_multiple)
         features_BCHW = self.stem(images_BCHW)
         skips = []
         for blocks, attention in zip(self.encoder, self.attention, strict=True):
             skips.append(attention(blocks(features_BCHW)))
             features_BCHW = F.max_pool2d(skips[-1], 2)
-        return self.head(self.last_step(self.decoder(self.middle(features_BCHW), skips)))
+        return self.last_step(self.decoder(self.middle(features_BCHW), skips))

@@ -1,9 +1,13 @@
-"""Looks for non-finite outputs, losses, weights and buffers, without waiting for the device at every step."""
+"""Looks for what makes a run diverged or frozen, without waiting for the device at every step."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
 
 NEVER = torch.iinfo(torch.int64).max
 READ_EVERY = {"cpu": 1, "cuda": 16}  # steps between two looks from the host; reading a CUDA tensor waits for the GPU
@@ -11,10 +15,10 @@ READ_EVERY = {"cpu": 1, "cuda": 16}  # steps between two looks from the host; re
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first non-finite value: the step (counted over the whole run, from 1) and what held it."""
+    """The step (counted over the whole run, from 1) and what went wrong there."""
 
     step: int
-    where: str  # outputs, loss, weights or buffers
+    where: str  # not finite: outputs, loss, weights, buffers; too low: loss_scale; too many: skipped_steps; val_loss
 
 
 class Health:
@@ -25,10 +29,14 @@ class Health:
         self._first = {where: torch.tensor(NEVER, device=device) for where in ("outputs", "loss")}
 
     def finite_outputs(self, outputs: Tensor, step: int) -> Tensor:
-        """The outputs with 0.5 for what is not finite: binary cross entropy raises on NaN, on CUDA past saving."""
+        """The outputs with 0.5 for what is not finite: binary cross entropy raises on NaN, on CUDA past saving.
+
+        Their gradient is NaN then, as that of a loss that does not raise would be.
+        """
         finite = torch.isfinite(outputs)
         self._note("outputs", finite.all(), step)
-        return torch.where(finite, outputs, 0.5)
+        whole = torch.where(finite.all(), 1.0, torch.nan)
+        return _ScaledGradient.apply(torch.where(finite, outputs, 0.5), whole)
 
     def watch_loss(self, loss: Tensor, step: int) -> None:
         """Remembers the step if the loss is not finite."""
@@ -47,6 +55,32 @@ class Health:
     def _note(self, where: str, finite: Tensor, step: int) -> None:
         bad_step = torch.where(finite, NEVER, step)
         self._first[where] = torch.minimum(self._first[where], bad_step)
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The values as they are; their gradient times a factor."""
+
+    @staticmethod
+    def forward(ctx, values, factor):
+        ctx.save_for_backward(factor)
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        (factor,) = ctx.saved_tensors
+        return gradients[0] * factor.to(gradients[0].dtype), None
+
+
+def lowest_loss_scale(config: "TrialConfig") -> float:
+    """The loss scale at or below which a run has diverged.
+
+    Where the setting leaves it open: a mean over N pixels gives one at most 1/N of gradient, and at a scale of
+    N * 2**-23 that is two of float16's smallest steps (2**-24), so that half of it is one and a quarter of it nothing.
+    bfloat16 has float32's exponents and no such floor.
+    """
+    if config.min_loss_scale > 0 or config.amp_dtype != "float16":
+        return config.min_loss_scale
+    return config.batch_size * config.image_size**2 * 2.0**-23
 
 
 def non_finite_state(model: nn.Module) -> str | None:

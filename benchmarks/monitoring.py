@@ -1,0 +1,135 @@
+"""What watching costs: a training step with and without it, beside torch's anomaly detection and naive hooks.
+
+    python benchmarks/monitoring.py
+
+A step is that of trials.training on drawn pictures: forward, loss, backward, update. "watched" is what every run does
+(health, monitor, recorder; the sampled step counted with its share of one in SAMPLE_EVERY). "hooks" reads isfinite()
+with .item() after every layer; "anomaly" is torch.autograd.set_detect_anomaly. The variants take turns within a round.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from trials.config import TrialConfig
+from trials.data import TrainLoader, prepare
+from trials.losses import LOSSES, score
+from trials.numerics.monitor import SAMPLE_EVERY
+from trials.optimizers import advance
+from trials.training import forward, new_state, new_watch, train_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=["unet", "resnet34_unet"])
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2 * SAMPLE_EVERY)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for model in options.models:
+        for amp in (False, True):
+            fields = dict(model=model, amp=amp, width=options.width, image_size=options.image_size, augment="none")
+            config = TrialConfig.from_dict({**fields, "batch_size": options.batch_size})
+            print(f"{model:>14} amp={amp!s:5} {row(measure(config, options.rounds))}", flush=True)
+
+
+def measure(config: TrialConfig, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step, by variant."""
+    device = torch.device("cpu")
+    batch = next(TrainLoader(prepare(config), config, device).batches(1))
+    steps = {
+        "bare": bare(config, batch),
+        "watched": watched(config, batch),
+        "hooks": hooked(config, batch),
+        "anomaly": anomalous(config, batch),
+    }
+    for step in steps.values():
+        for _ in range(2):
+            step()
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - started)
+    return times
+
+
+def bare(config: TrialConfig, batch, model_hooks: Callable | None = None) -> Callable[[], None]:
+    """The step without anything that watches."""
+    state = new_state(config, batch.images.device, num_steps=10**6)
+    state.model.train()
+    if model_hooks:
+        model_hooks(state.model)
+
+    def step() -> None:
+        outputs = forward(state.model, batch.images, config)
+        loss = LOSSES[config.loss](score(outputs, batch.targets, batch.valid, config.head), config)
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scaler.scale(loss).backward()
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        advance(state.scheduler)
+
+    return step
+
+
+def watched(config: TrialConfig, batch) -> Callable[[], None]:
+    """The step as every run takes it."""
+    state = new_state(config, batch.images.device, num_steps=10**6)
+    state.model.train()
+    watch = new_watch(state.model, batch.images.device, config)
+
+    def step() -> None:
+        state.step += 1
+        train_step(state, batch, watch, config)
+
+    return step
+
+
+def hooked(config: TrialConfig, batch) -> Callable[[], None]:
+    """A hook on every layer that waits for the device."""
+
+    def look(module: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+        torch.isfinite(output).all().item()
+
+    def add_hooks(model: torch.nn.Module) -> None:
+        for module in model.modules():
+            if not list(module.children()):
+                module.register_forward_hook(look)
+
+    return bare(config, batch, add_hooks)
+
+
+def anomalous(config: TrialConfig, batch) -> Callable[[], None]:
+    """torch's own detection."""
+    inner = bare(config, batch)
+
+    def step() -> None:
+        with torch.autograd.set_detect_anomaly(True):
+            inner()
+
+    return step
+
+
+def row(times: dict[str, list[float]]) -> str:
+    """Median of the bare step, and each variant's ratio to it: of medians, and for the watched one of means too."""
+    bare_s = statistics.median(times["bare"])
+    cells = [f"bare {1e3 * bare_s:6.1f} ms"]
+    for name, seconds in times.items():
+        if name != "bare":
+            pairs = [a / b for a, b in zip(seconds, times["bare"], strict=True)]
+            cells.append(f"{name} {statistics.median(pairs):.3f}")
+    sampled = statistics.median(sorted(times["watched"])[-len(times["watched"]) // SAMPLE_EVERY :])
+    share = (sampled / bare_s - 1) / SAMPLE_EVERY
+    return "  ".join([*cells, f"sampled steps add {share:.3f}"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Guards: what each keeps from happening, on real training."""
+
+import itertools
+import json
+import math
+
+import pytest
+import torch
+
+from trials import checkpoint
+from trials.numerics.health import lowest_loss_scale
+from trials.outcome import outcome_of
+from trials.training import forward, new_state, run
+
+BROKEN = {"optimizer": "sgd", "lr": 1e30, "schedule": "constant", "momentum": 0.0}
+TOO_HIGH = {"amp": True, "loss_scale_init": 2.0**100}  # every step overflows until it is halved often enough
+
+
+def buffers(folder) -> dict[str, torch.Tensor]:
+    model = checkpoint.load(folder / "last.pt")["model"]
+    return {name: tensor for name, tensor in model.items() if "running" in name}
+
+
+def test_guarded_statistics_stay_as_they_are_while_steps_are_skipped(tiny, tmp_path):
+    config = tiny(**TOO_HIGH, epochs=1, guard_statistics=True, max_skipped_run=100)
+    assert next(run(config, out=tmp_path)).frozen
+    assert all((t == ("var" in name)).all() for name, t in buffers(tmp_path).items())  # means 0, variances 1
+
+
+def test_unguarded_statistics_move_though_no_step_is_taken(tiny, tmp_path):
+    next(run(tiny(**TOO_HIGH, epochs=1, max_skipped_run=100), out=tmp_path))
+    assert any((t != ("var" in name)).any() for name, t in buffers(tmp_path).items())
+
+
+def test_a_run_that_takes_no_step_for_an_epoch_is_frozen(tiny):
+    history = list(run(tiny(**TOO_HIGH, epochs=3, max_skipped_run=100)))
+    assert [m.frozen for m in history] == [True]
+    assert outcome_of(vars(history[-1]), epochs=3).outcome == "frozen"
+
+
+def test_too_many_skipped_steps_in_a_row_are_a_divergence(tiny):
+    last = list(run(tiny(**TOO_HIGH, max_skipped_run=3)))[-1]
+    assert (last.diverged_where, last.diverged_step, last.longest_skipped_run) == ("skipped_steps", 3, 3)
+
+
+def test_a_loss_scale_under_which_gradients_vanish_is_a_divergence(tiny):
+    config = tiny(amp=True)
+    low = lowest_loss_scale(config)
+    assert low == 8 * 32 * 32 * 2.0**-23
+    last = list(run(tiny(amp=True, loss_scale_init=low)))[-1]
+    assert (last.diverged_where, last.diverged_step) == ("loss_scale", 1)
+
+
+def test_bfloat16_has_no_such_floor(tiny):
+    assert lowest_loss_scale(tiny(amp=True, amp_dtype="bfloat16")) == 0
+
+
+def test_the_floor_keeps_the_loss_scale_up(tiny):
+    config = tiny(**TOO_HIGH, loss_scale_floor=2.0**98, max_skipped_run=1000, on_divergence="continue")
+    assert [m.loss_scale for m in run(config)] == [2.0**98] * 2
+
+
+def test_the_float32_head_computes_in_float32(tiny):
+    model = new_state(tiny(), torch.device("cpu"), 1).model
+    images = torch.randn(1, 3, 32, 32)
+    assert forward(model, images, tiny(amp=True)).dtype == torch.float16
+    assert forward(model, images, tiny(amp=True, float32_head=True)).dtype == torch.float32
+
+
+def test_clipping_bounds_the_unscaled_gradient(tiny):
+    # plain SGD at lr 1: the change of the weights is the gradient
+    config = tiny(amp=True, clip_norm=1e-3, optimizer="sgd", momentum=0.0, lr=1.0, schedule="constant", epochs=1)
+    clipped = next(run(config))
+    assert clipped.grad_norm > 1e-3  # measured before it is clipped
+    norm = math.sqrt(sum(float(p.detach().square().sum()) for p in new_model(config).parameters()))
+    assert clipped.update_ratio == pytest.approx(1e-3 / norm, rel=0.01)
+
+
+def new_model(config) -> torch.nn.Module:
+    torch.manual_seed(config.seed)
+    return new_state(config, torch.device("cpu"), 1).model
+
+
+def test_continue_goes_on_to_the_last_epoch(tiny):
+    assert [m.diverged for m in run(tiny(**BROKEN, on_divergence="continue", epochs=3))] == [True] * 3
+
+
+def test_rollback_goes_back_with_a_smaller_rate_and_goes_on(tiny):
+    config = tiny(**BROKEN, on_divergence="rollback", rollback_lr_factor=1e-16, epochs=4)
+    history = list(run(config))
+    assert [m.num_rollbacks for m in history] == [1, 2, 2, 2]
+    assert not any(m.diverged for m in history)
+    assert math.isfinite(history[-1].train_loss)
+
+
+def test_rollback_is_bounded(tiny):
+    history = list(run(tiny(**BROKEN, on_divergence="rollback", max_rollbacks=1, rollback_lr_factor=0.5, epochs=5)))
+    assert [m.diverged for m in history] == [False, True]
+
+
+def test_the_outputs_gradient_is_nan_where_an_output_was_not_finite(tiny):
+    from trials.numerics.health import Health
+
+    outputs = torch.tensor([0.5, math.nan], requires_grad=True)
+    Health(torch.device("cpu")).finite_outputs(outputs, 1).sum().backward()
+    assert torch.isnan(outputs.grad[0])
+
+
+def test_a_finite_output_is_passed_on_with_its_gradient(tiny):
+    from trials.numerics.health import Health
+
+    outputs = torch.tensor([0.5, 0.25], requires_grad=True)
+    Health(torch.device("cpu")).finite_outputs(outputs, 1).sum().backward()
+    assert outputs.grad.tolist() == [1, 1]
+
+
+def test_layers_are_written_a_row_each(tiny, tmp_path):
+    list(itertools.islice(run(tiny(amp=True), out=tmp_path), 1))
+    rows = [json.loads(line) for line in (tmp_path / "layers.jsonl").read_text().splitlines()]
+    assert {row["layer"] for row in rows} >= {"stem.0", "encoder.0.0", "decoder.upsamplers.0.0", "head.0"}
+    assert all(0 < row["activation_max"] < 65504 for row in rows)

@@ -1,0 +1,103 @@
+"""The monitor's arithmetic, and the tracer on planted faults."""
+
+import pytest
+import torch
+from torch import nn
+
+from trials.losses import bce_loss, score
+from trials.models import build_model
+from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, measured
+from trials.numerics.trace import Tracer, cosine
+from trials.precision import autocast
+
+
+def test_shares_are_of_float16s_range():
+    values = torch.tensor([0.0, 1e-6, 1e-3, -70000.0])
+    assert measured(values).tolist() == [70000.0, 0.25, 0.25]
+
+
+def test_a_probe_sees_activations_and_gradients():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+    with LayerProbe(dict(model.named_children()), step=1) as probe:
+        (3 * model(torch.ones(1, 2)).sum()).backward()
+    rows = {row.layer: row for row in probe.rows()}
+    assert rows["1"].gradient_max == 3
+    assert rows["1"].activation_max == pytest.approx(model(torch.ones(1, 2)).max().item())
+
+
+def test_a_probe_leaves_no_hooks():
+    model = nn.Sequential(nn.Linear(2, 2))
+    with LayerProbe(dict(model.named_children()), step=1):
+        pass
+    assert not model[0]._forward_hooks
+
+
+def test_the_forecast_of_a_doubling_layer_is_exact():
+    assert epochs_until_overflow([2.0**k for k in range(5, 11)]) == pytest.approx(6, abs=0.01)  # 2**10 to 2**16
+
+
+@pytest.mark.parametrize("largest", [[1.0, 2.0, 4.0], [8.0, 4.0, 2.0, 1.0], [5.0] * 8])
+def test_there_is_no_forecast_without_growth(largest):
+    assert epochs_until_overflow(largest) is None
+
+
+def test_the_saturated_share_counts_exact_zeros_and_ones():
+    monitor = Monitor(nn.Linear(1, 1), torch.device("cpu"))
+    with monitor.sample(1):
+        monitor.outputs(torch.tensor([0.0, 1.0, 0.5, 0.999]))
+    assert monitor.epoch_ended().saturated_share == 0.5
+
+
+def test_skipped_runs_go_on_over_epochs():
+    monitor = Monitor(nn.Linear(1, 1), torch.device("cpu"))
+    seen = []
+    for skipped in ([True, True], [True, False]):
+        for each in skipped:
+            with monitor.sample(2):
+                pass
+            monitor._sampled = False
+            monitor.after_update(each)
+        seen.append(monitor.epoch_ended().longest_skipped_run)
+    assert seen == [2, 3]
+
+
+def traced(config, plant):
+    torch.manual_seed(0)
+    model = build_model(config)
+    with torch.no_grad():
+        plant(model)
+    images, targets = torch.randn(2, 3, 32, 32), (torch.rand(2, 1, 32, 32) > 0.5).float()
+    tracer = Tracer(model)
+    with tracer:
+        with tracer.named(), autocast("cpu", torch.float16 if config.amp else None):
+            outputs = model(images)
+        tracer.phase = "loss"
+        loss = bce_loss(score(outputs.nan_to_num(0.5), targets, torch.ones_like(targets), config.head), config)
+        tracer.phase = "backward"
+        (loss * 65536).backward()
+    return tracer.first
+
+
+def test_a_healthy_step_has_no_bad_operation(tiny):
+    assert traced(tiny(amp=True), lambda model: None) is None
+
+
+@pytest.mark.parametrize("place", ["encoder.2.3", "decoder.blocks.1.0", "middle.2"])
+def test_an_overflow_is_found_in_its_module(tiny, place):
+    first = traced(tiny(amp=True), lambda model: model.get_submodule(place).weight.fill_(6e4))
+    assert (first.phase, first.module) == ("forward", place)
+    assert all(each.num_not_finite == 0 for each in first.inputs)
+    assert first.outputs[0].num_not_finite > 0
+
+
+def test_a_saturated_head_is_found_in_the_backward_pass(tiny):
+    first = traced(tiny(amp=True), lambda model: model.head[0].bias.fill_(12.0))
+    assert first.phase == "backward"
+
+
+def test_the_same_head_is_finite_in_float32(tiny):
+    assert traced(tiny(amp=False), lambda model: model.head[0].bias.fill_(12.0)) is None
+
+
+def test_the_cosine_of_opposite_gradients_is_minus_one():
+    assert cosine([torch.ones(3)], [-2 * torch.ones(3)]) == pytest.approx(-1)

@@ -1,0 +1,99 @@
+"""What keeps a run healthy; each guard is a TrialConfig field, and so an axis of a space."""
+
+import copy
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+    from trials.training import State
+
+ON_DIVERGENCE = ("stop", "continue", "rollback")
+
+
+class RunningStatistics:
+    """BatchNorm's running statistics, which one overflowing forward pass poisons although GradScaler skips its step.
+
+    (pytorch issue 88474.) `save` before the forward pass, `put_back` where the step was skipped.
+    """
+
+    def __init__(self, model: nn.Module):
+        self._buffers = [
+            buffer
+            for module in model.modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm)
+            for buffer in module.buffers()
+        ]
+        self._saved = [buffer.clone() for buffer in self._buffers]
+
+    def save(self) -> None:
+        """Remembers the statistics as they are."""
+        self._copy(self._buffers, self._saved)
+
+    def put_back(self) -> None:
+        """Forgets what came since."""
+        self._copy(self._saved, self._buffers)
+
+    @staticmethod
+    def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+        for source, target in zip(sources, targets, strict=True):
+            target.copy_(source)
+
+
+def clip(scaler: GradScaler, optimizer: Optimizer, max_norm: float) -> None:
+    """Clips the gradients' norm, after they are unscaled; 0 leaves them alone.
+
+    Before, it would be the scaled norm; and an infinite one would turn the rest into NaN (here the step is skipped).
+    """
+    if max_norm > 0:
+        scaler.unscale_(optimizer)
+        clip_unscaled(optimizer, max_norm)
+
+
+def clip_unscaled(optimizer: Optimizer, max_norm: float) -> None:
+    """Clips the norm of gradients that are unscaled already; 0 leaves them alone."""
+    if max_norm > 0:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, max_norm)
+
+
+def keep_above(scaler: GradScaler, floor: float) -> None:
+    """Raises the loss scale to the floor where it fell below: Apex, DeepSpeed and Megatron have one, torch has not."""
+    if scaler.is_enabled() and floor > 0 and scaler.get_scale() < floor:
+        scaler.update(new_scale=floor)
+
+
+class Rollback:
+    """The last good state, to go back to with a smaller learning rate, a bounded number of times."""
+
+    def __init__(self, state: "State", config: "TrialConfig"):
+        self._factor, self._left = config.rollback_lr_factor, config.max_rollbacks
+        self._times = 0
+        self.remember(state)
+
+    def remember(self, state: "State") -> None:
+        """The state is good."""
+        self._good = copy.deepcopy(
+            {name: getattr(state, name).state_dict() for name in ("model", "optimizer", "scaler", "scheduler")}
+        )
+        self._step = state.step
+
+    def back(self, state: "State") -> bool:
+        """Puts the last good state back, its learning rate lowered once more; False where that was done too often.
+
+        Steps are not counted back, so that the log stays true.
+        """
+        if self._times == self._left:
+            return False
+        self._times += 1
+        good = copy.deepcopy(self._good)
+        for name, saved in good.items():
+            getattr(state, name).load_state_dict(saved)
+        lower = self._factor**self._times
+        for group, saved in zip(state.optimizer.param_groups, good["optimizer"]["param_groups"], strict=True):
+            group["lr"], group["initial_lr"] = saved["lr"] * lower, saved["initial_lr"] * lower
+        state.scheduler.base_lrs = [rate * lower for rate in good["scheduler"]["base_lrs"]]
+        return True

@@ -1,0 +1,1 @@
+"""What to watch, what to keep, what happened, and why."""

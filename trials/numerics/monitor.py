@@ -1,0 +1,206 @@
+"""Watches the numbers of a run: gradients, updates, saturated outputs, and each layer's distance to half's limits.
+
+Every value stays on the device until the epoch ends. Outputs and skipped steps are watched at every step; what costs
+more (norms, layers) at one step of SAMPLE_EVERY.
+"""
+
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+SAMPLE_EVERY = 64  # steps
+HALF_MAX = 65504.0  # the largest float16
+HALF_SMALLEST_NORMAL = 2.0**-14  # below it float16 loses digits, below 2**-25 everything
+FORECAST_EPOCHS = 8  # how many epochs a forecast looks back
+FORECAST_LIMIT = 1000  # and the farthest it says
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer at one sampled step; shares are of all values of its output, and of the gradient with respect to it."""
+
+    layer: str
+    step: int
+    activation_max: float
+    activation_zero_share: float
+    activation_subnormal_share: float  # not zero, but below float16's smallest normal
+    gradient_max: float  # of the scaled loss
+    gradient_zero_share: float
+    gradient_subnormal_share: float
+
+
+@dataclass(frozen=True)
+class Watched:
+    """An epoch, as the monitor saw it."""
+
+    grad_norm: float | None  # mean over sampled steps, unscaled, of all weights together; None where none was finite
+    update_ratio: float | None  # norm of a step's change of the weights over their norm, mean over sampled steps
+    saturated_share: float  # outputs that are exactly 0 or 1
+    longest_skipped_run: int  # steps skipped in a row, from earlier epochs too
+    layers: tuple[LayerRow, ...]
+
+
+class Monitor:
+    """One run's; `step` surrounds each training step, `epoch_ended` gives what was seen since the last call."""
+
+    def __init__(self, model: nn.Module, device: torch.device):
+        self._layers = {name: module for name, module in model.named_modules() if not list(module.children())}
+        self._parameters = list(model.parameters())
+        self._device = device
+        self.skipped_run = 0  # steps skipped in a row until now
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._num_steps = 0
+        self._longest_skipped_run = 0
+        self._saturated = torch.zeros((), dtype=torch.float64, device=self._device)
+        self._num_outputs = 0
+        self._grad_norms: list[Tensor] = []
+        self._update_ratios: list[Tensor] = []
+        self._probes: list[LayerProbe] = []
+
+    def sample(self, step: int) -> "AbstractContextManager[object]":
+        """Surrounds forward and backward of a step; watches the layers if the step is sampled."""
+        self._sampled = self._num_steps % SAMPLE_EVERY == 0
+        self._num_steps += 1
+        if not self._sampled:
+            return nullcontext()
+        self._probes.append(LayerProbe(self._layers, step))
+        return self._probes[-1]
+
+    def outputs(self, outputs: Tensor) -> None:
+        """The step's outputs, as the head gave them."""
+        outputs = outputs.detach()
+        self._saturated += ((outputs == 0) | (outputs == 1)).sum()
+        self._num_outputs += outputs.numel()
+
+    def before_update(self, scale: float) -> None:
+        """Between backward and the optimiser's step; gradients are still multiplied by `scale`."""
+        if self._sampled:
+            gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+            self._grad_norms.append(total_norm(gradients) / scale)
+            self._before = [parameter.detach().clone() for parameter in self._parameters]
+
+    def after_update(self, skipped: bool) -> None:
+        """After the optimiser's step, taken or skipped."""
+        self.skipped_run = self.skipped_run + 1 if skipped else 0
+        self._longest_skipped_run = max(self._longest_skipped_run, self.skipped_run)
+        if self._sampled:
+            change = torch._foreach_sub([parameter.detach() for parameter in self._parameters], self._before)
+            self._update_ratios.append(total_norm(change) / total_norm(self._before))
+            del self._before
+
+    def epoch_ended(self) -> Watched:
+        """What was seen since the last epoch; the only call that waits for the device."""
+        watched = Watched(
+            grad_norm=finite_mean(self._grad_norms),
+            update_ratio=finite_mean(self._update_ratios),
+            saturated_share=float(self._saturated) / max(1, self._num_outputs),
+            longest_skipped_run=self._longest_skipped_run,
+            layers=tuple(row for probe in self._probes for row in probe.rows()),
+        )
+        self._start_epoch()
+        return watched
+
+
+class LayerProbe(AbstractContextManager):
+    """Measures every layer's output, and the gradient with respect to it, while it is entered."""
+
+    def __init__(self, layers: dict[str, nn.Module], step: int):
+        self._layers, self._step = layers, step
+        self._activations: dict[str, Tensor] = {}
+        self._gradients: dict[str, Tensor] = {}
+
+    def __enter__(self) -> "LayerProbe":
+        self._handles = [
+            module.register_forward_hook(lambda _, __, output, name=name: self._see(name, output))
+            for name, module in self._layers.items()
+        ]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _see(self, name: str, output: Tensor) -> None:
+        self._activations[name] = measured(output.detach())
+        if output.requires_grad:
+            output.register_hook(lambda gradient: self._gradients.update({name: measured(gradient)}))
+
+    def rows(self) -> list[LayerRow]:
+        """A row for each layer that ran; a gradient that never came counts as zero."""
+        nothing = torch.tensor([0.0, 1.0, 0.0])
+        return [
+            LayerRow(name, self._step, *activation.tolist(), *self._gradients.get(name, nothing).tolist())
+            for name, activation in self._activations.items()
+        ]
+
+
+def measured(values: Tensor) -> Tensor:
+    """float32 [largest magnitude, share of zeros, share of float16's subnormals]; NaN and inf show in the first."""
+    magnitudes = values.abs()
+    zero = (magnitudes == 0).float().mean()
+    subnormal = (magnitudes < HALF_SMALLEST_NORMAL).float().mean() - zero
+    return torch.stack([magnitudes.max().float(), zero, subnormal])
+
+
+def total_norm(tensors: list[Tensor]) -> Tensor:
+    """Euclidean norm of all values together, a scalar on their device."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+
+
+def finite_mean(values: list[Tensor]) -> float | None:
+    """The mean of the finite ones; None where there is none."""
+    finite = [number for number in (float(value) for value in values) if math.isfinite(number)]
+    return sum(finite) / len(finite) if finite else None
+
+
+def tightest(layers: Iterable[LayerRow]) -> LayerRow | None:
+    """The layer with the largest activation; one that is not finite counts as beyond all."""
+    return max(layers, key=lambda row: _largest(row.activation_max), default=None)
+
+
+def largest_by_layer(layers: Iterable[LayerRow]) -> dict[str, float]:
+    """Each layer's largest activation over the rows; infinite where one was not finite."""
+    largest: dict[str, float] = {}
+    for row in layers:
+        largest[row.layer] = max(largest.get(row.layer, 0.0), _largest(row.activation_max))
+    return largest
+
+
+def _largest(activation_max: float) -> float:
+    return activation_max if math.isfinite(activation_max) else math.inf
+
+
+def epochs_until_overflow(largest: list[float]) -> float | None:
+    """In how many epochs a layer's largest activation reaches float16's limit, if it grows on as it did.
+
+    largest: one value an epoch, the last FORECAST_EPOCHS of them are used. A straight line through their logarithms;
+    None where there are fewer than four, where it does not grow, or where it is farther away than FORECAST_LIMIT.
+    """
+    recent = [value for value in largest[-FORECAST_EPOCHS:] if math.isfinite(value) and value > 0]
+    if len(recent) < 4:
+        return None
+    logs = torch.tensor(recent, dtype=torch.float64).log2()
+    epochs = torch.arange(len(recent), dtype=torch.float64)
+    slope = ((epochs - epochs.mean()) * (logs - logs.mean())).sum() / ((epochs - epochs.mean()) ** 2).sum()
+    if slope <= 0:
+        return None
+    left = (math.log2(HALF_MAX) - logs[-1]) / slope
+    return max(0.0, float(left)) if left <= FORECAST_LIMIT else None
+
+
+def layer_lines(watched: Watched, epoch: int) -> list[dict]:
+    """Rows for layers.jsonl; what is not finite is null."""
+    return [
+        {"epoch": epoch}
+        | {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(row).items()
+        }
+        for row in watched.layers
+    ]
