@@ -20,7 +20,7 @@ from trials.data import Batch, TrainLoader, prepare, split_indices
 from trials.evaluation import Evaluation, evaluate, write_best_validation
 from trials.guards import Rollback, RunningStatistics, clip, keep_above
 from trials.losses import LOSSES, score
-from trials.models import build_model
+from trials.models import Network, build_model
 from trials.numerics.capsule import Recorder
 from trials.numerics.health import Divergence, Health, lowest_loss_scale, non_finite_state
 from trials.numerics.monitor import Monitor, Watched, epochs_until_overflow, largest_by_layer, layer_lines, tightest
@@ -70,7 +70,7 @@ class EpochMetrics:
 class State:
     """What training changes, and what a checkpoint holds."""
 
-    model: nn.Module
+    model: Network
     optimizer: Optimizer
     scheduler: LRScheduler
     scaler: GradScaler
@@ -244,7 +244,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
     return loss, skipped
 
 
-def forward(model: nn.Module, images_BCHW: torch.Tensor, config: TrialConfig) -> torch.Tensor:
+def forward(model: Network, images_BCHW: torch.Tensor, config: TrialConfig) -> torch.Tensor:
     """The network's outputs B,1,H,W; under autocast if the configuration has it, the head outside if guarded."""
     dtype = AMP_DTYPES[config.amp_dtype] if config.amp else None
     with autocast(images_BCHW.device.type, dtype):

@@ -13,13 +13,14 @@ from trials.models.upsample import UPSAMPLERS
 if TYPE_CHECKING:
     from trials.config import TrialConfig
 
-__all__ = ["ATTENTIONS", "HEADS", "MODELS", "UPSAMPLERS", "build_model", "check_size"]
+__all__ = ["ATTENTIONS", "HEADS", "MODELS", "UPSAMPLERS", "Network", "build_model", "check_size"]
 
+Network = UNet | ResNet34UNet  # has `features` and `head`, beside forward
 MODELS = {"unet": UNet, "resnet34_unet": ResNet34UNet}
 HEADS = {"sigmoid": nn.Sigmoid, "logits": nn.Identity}
 
 
-def build_model(config: "TrialConfig") -> nn.Module:
+def build_model(config: "TrialConfig") -> Network:
     """The network that the configuration describes, with weights from torch's global generator."""
     return MODELS[config.model](
         width=config.width,

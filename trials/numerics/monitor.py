@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -117,8 +118,7 @@ class LayerProbe(AbstractContextManager):
 
     def __enter__(self) -> "LayerProbe":
         self._handles = [
-            module.register_forward_hook(lambda _, __, output, name=name: self._see(name, output))
-            for name, module in self._layers.items()
+            module.register_forward_hook(partial(self._see, name)) for name, module in self._layers.items()
         ]
         return self
 
@@ -126,7 +126,7 @@ class LayerProbe(AbstractContextManager):
         for handle in self._handles:
             handle.remove()
 
-    def _see(self, name: str, output: Tensor) -> None:
+    def _see(self, name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
         self._activations[name] = measured(output.detach())
         if output.requires_grad:
             output.register_hook(lambda gradient: self._gradients.update({name: measured(gradient)}))
@@ -148,7 +148,7 @@ def measured(values: Tensor) -> Tensor:
     return torch.stack([magnitudes.max().float(), zero, subnormal])
 
 
-def total_norm(tensors: list[Tensor]) -> Tensor:
+def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
     """Euclidean norm of all values together, a scalar on their device."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
 
