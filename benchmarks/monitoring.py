@@ -19,7 +19,8 @@ from trials.data import TrainLoader, prepare
 from trials.losses import LOSSES, score
 from trials.numerics.monitor import SAMPLE_EVERY
 from trials.optimizers import advance
-from trials.training import forward, new_state, new_watch, train_step
+from trials.state import new_state, new_watch
+from trials.training import forward, train_step
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
-    from trials.training import State
+    from trials.state import State
 
 ON_DIVERGENCE = ("stop", "continue", "rollback")
 

@@ -21,7 +21,7 @@ from trials.evaluation import evaluate, write_scores
 from trials.metrics import overlap_per_image
 from trials.models import build_model
 from trials.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, files_by_stem, read_pair, read_upright
-from trials.training import pick_device
+from trials.state import pick_device
 
 BORDER_GREY = 127  # in a picture of the mask, where the border is neither
 

@@ -14,7 +14,8 @@ from trials.numerics import capsule
 from trials.numerics.capsule import Capsule
 from trials.numerics.health import Health, non_finite_state
 from trials.numerics.trace import FirstBad, Range, Tracer, is_finite, range_of
-from trials.training import State, forward, new_state
+from trials.state import State, new_state
+from trials.training import forward
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from trials.data import Batch
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
-    from trials.training import State
+    from trials.state import State
 
 SCHEMA_VERSION = 1
 STATE, FIRST_STATE, BATCH, FACTS = "state.safetensors", "first_state.safetensors", "batch.safetensors", "capsule.json"

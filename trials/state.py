@@ -1,0 +1,128 @@
+"""What training changes: the state, those who watch it, and how both are written down and read back."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from trials import checkpoint
+from trials.config import TrialConfig
+from trials.evaluation import Evaluation, write_best_validation
+from trials.guards import RunningStatistics
+from trials.models import Network, build_model
+from trials.numerics.capsule import Recorder
+from trials.numerics.health import Health
+from trials.numerics.monitor import Monitor
+from trials.optimizers import OPTIMIZERS, SCHEDULES
+
+COUNTERS = ("epoch", "step", "best_epoch", "best_val_dice", "best_val_loss", "best_train_loss", "num_rollbacks")
+
+
+@dataclass
+class State:
+    """What training changes, and what a checkpoint holds."""
+
+    model: Network
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    scaler: GradScaler
+    epoch: int = 0  # finished epochs
+    step: int = 0  # steps over the whole run, skipped ones too
+    best_epoch: int = 0
+    best_val_dice: float = -1.0
+    best_val_loss: float = math.inf
+    best_train_loss: float = math.inf
+    num_rollbacks: int = 0
+
+
+@dataclass
+class Watch:
+    """What looks on while a run trains."""
+
+    health: Health
+    monitor: Monitor
+    statistics: RunningStatistics | None  # guarded, or not
+    largest: dict[str, list[float]] = field(default_factory=dict)  # each layer's largest activation, an epoch each
+    recorder: Recorder = field(default_factory=Recorder)
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device for `config.device`; raises ValueError where cuda is wanted and there is none."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda', but torch sees no CUDA device; allowed here: auto, cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> State:
+    """An untrained network and all that trains it; weights from torch's global generator."""
+    model = build_model(config).to(device)
+    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config)
+    scaler = GradScaler(
+        device.type,
+        init_scale=config.loss_scale_init,
+        growth_interval=config.loss_scale_growth_interval,
+        enabled=config.amp,
+    )
+    return State(model, optimizer, SCHEDULES[config.schedule](optimizer, config, num_steps), scaler)
+
+
+def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Watch:
+    """Nothing seen yet."""
+    return Watch(Health(device), Monitor(model, device), RunningStatistics(model) if config.guard_statistics else None)
+
+
+def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None:
+    """Puts the state back to what the checkpoint holds, random numbers and thread count included."""
+    content = checkpoint.load(path)
+    checkpoint.check_same_run(content["config"], config, path)
+    state.model.load_state_dict(content["model"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.scheduler.load_state_dict(content["scheduler"])
+    state.scaler.load_state_dict(content["scaler"])
+    for name in COUNTERS:
+        setattr(state, name, content[name])
+    watch.largest, watch.monitor.skipped_run = content["largest"], content["skipped_run"]
+    torch.set_num_threads(content["num_threads"])
+    torch.set_rng_state(content["rng"])
+    if torch.cuda.is_available() and len(content["cuda_rng"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(content["cuda_rng"])
+
+
+def keep(out: Path, state: State, watch: Watch, config: TrialConfig, best: Evaluation | None, names: list[str]) -> None:
+    """Writes the last state; and the best epoch's weights, masks and scores where this epoch is the best."""
+    out.mkdir(parents=True, exist_ok=True)
+    if best:
+        write_best_validation(out, best, names, state.epoch, config.image_size)
+        checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
+    checkpoint.save(out / checkpoint.LAST, _last_content(state, watch, config))
+
+
+def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:
+    return {
+        "config": config.to_dict(),
+        "model": state.model.state_dict(),
+        "epoch": state.best_epoch,
+        "val_dice": state.best_val_dice,
+    }
+
+
+def _last_content(state: State, watch: Watch, config: TrialConfig) -> dict[str, Any]:
+    return {
+        "config": config.to_dict(),
+        "model": state.model.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "scheduler": state.scheduler.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        **{name: getattr(state, name) for name in COUNTERS},
+        "largest": watch.largest,
+        "skipped_run": watch.monitor.skipped_run,
+        "num_threads": torch.get_num_threads(),
+        "rng": torch.get_rng_state(),
+        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
