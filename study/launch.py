@@ -93,19 +93,21 @@ def run_study(study: Study) -> ResultGrid:
 
 @contextmanager
 def stopped_by_ctrl_c() -> Iterator[None]:
-    """Ctrl-C asks Ray to stop and to save where it is, and says so; a second one ends at once."""
+    """Ctrl-C, or a scheduler's SIGTERM, asks Ray to stop and to save where it is; a second one ends at once."""
 
     def stop(number: int, frame: object) -> None:
         print("\nstopping, and saving what there is; Ctrl-C again ends at once", file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each in before:
+            signal.signal(each, signal.default_int_handler)
         signal.raise_signal(signal.SIGUSR1)  # Ray listens to it as to Ctrl-C, but without a word
 
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    before = signal.signal(signal.SIGINT, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def check_resources(study: Study) -> None:

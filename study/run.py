@@ -173,6 +173,10 @@ def _score_best(study: Study, results: ResultGrid) -> None:
     if best.checkpoint is None or best.metrics is None:
         return
     with best.checkpoint.as_directory() as folder:
+        if not (Path(folder) / checkpoint.BEST).is_file():
+            print("no trial reached a finite validation Dice, so there is none to test", file=sys.stderr)
+            return
+        print("scoring the best trial on the test split", file=sys.stderr)
         try:
             score = test_score(Path(folder) / checkpoint.BEST)
         except (ValueError, OSError, RuntimeError) as error:
@@ -199,7 +203,7 @@ def _report_command(folder: Path) -> str:
 def _new_folder(options: argparse.Namespace, space_name: str) -> Path:
     results = Path(options.results).absolute()
     name = options.name or f"{space_name}-{datetime.now():%Y%m%d-%H%M%S}"
-    if (results / name).exists():
+    if (results / name).exists() and not options.dry_run:
         raise FileExistsError(f"{results / name} exists; --resume goes on with it, another --name starts a new study")
     return results / name
 

@@ -25,9 +25,8 @@ WORST = {
     "val_dice": 0.0,
     "val_dice_soft": 0.0,
     "val_iou": 0.0,
-    "best_val_dice": 0.0,
 }
-METRIC_MODES = {name: "min" if worst else "max" for name, worst in WORST.items() if name != "best_val_dice"}
+METRIC_MODES = {name: "min" if worst else "max" for name, worst in WORST.items()}
 
 
 def train_trial(params: dict[str, Any]) -> None:

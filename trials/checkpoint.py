@@ -43,7 +43,10 @@ def find_best(place: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise FileNotFoundError(f"no checkpoint in {place.absolute()}; a run's folder holds {FOLDER}/{BEST}")
+    raise FileNotFoundError(
+        f"no checkpoint in {place.absolute()}; a run's folder holds {FOLDER}/{BEST}, "
+        f"a study's trial checkpoint_*/{BEST}, where an epoch was finite"
+    )
 
 
 def check_same_run(saved: dict[str, Any], config: TrialConfig, path: Path) -> None:

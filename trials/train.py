@@ -15,7 +15,7 @@ from trials import checkpoint
 from trials.config import TrialConfig, parse_settings
 from trials.data import describe
 from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, write_json_line
-from trials.training import EpochMetrics, run
+from trials.training import CAPSULE, EpochMetrics, run
 
 FILES = ("config.json", "params.json", "result.json", "outcome.json")  # of a run, or of a study's trial
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
@@ -132,7 +132,8 @@ def _write(out: Path, outcome: Outcome) -> None:
 
 def _summary(outcome: Outcome, out: Path) -> str:
     if outcome.outcome == "diverged":
-        return f"diverged in epoch {outcome.epoch} at step {outcome.step}: non-finite {outcome.where}; {out}"
+        look = f"python -m trials.replay {out / checkpoint.FOLDER / CAPSULE}"
+        return f"diverged in epoch {outcome.epoch} at step {outcome.step}: {outcome.where}; what happened: {look}"
     return f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
 
 

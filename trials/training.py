@@ -55,7 +55,7 @@ class EpochMetrics:
     diverged_step: int | None  # over the whole run, from 1
     diverged_where: str | None  # see trials/numerics/health.py, Divergence
     best_epoch: int
-    best_val_dice: float
+    best_val_dice: float | None  # None before there was one
     images_per_s: float  # in training, loading included
     epoch_s: float  # validation and checkpoints included
 
@@ -269,7 +269,7 @@ def _metrics(
         diverged_step=divergence.step if divergence else None,
         diverged_where=divergence.where if divergence else None,
         best_epoch=state.best_epoch,
-        best_val_dice=state.best_val_dice if state.best_epoch else NAN,
+        best_val_dice=state.best_val_dice if state.best_epoch else None,
         images_per_s=trained.images_per_s,
         epoch_s=epoch_s,
     )
