@@ -24,7 +24,7 @@ RAY_KEYS = {
     "should_checkpoint",
     "checkpoint_dir_name",
 }
-TEXTS = ("diverged_where",)  # measurements that are words
+TEXTS = ("diverged_where", "tightest_layer")  # measurements that are words
 
 NO_RESULTS = "no results yet"
 NO_OUTCOME = "no outcome.json (counted as running in an open study, else as interrupted)"
