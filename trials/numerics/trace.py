@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-PHASES = ("data", "forward", "loss", "backward", "unscale", "optimizer_step", "running_statistics")
 # Operations that hand numbers on or make room for them; what they pass on was wrong before.
 SILENT = {"aten::empty", "aten::empty_like", "aten::empty_strided", "aten::new_empty", "aten::detach", "aten::alias"}
 
