@@ -137,9 +137,16 @@ def written_masks(trimaps_NHW: np.ndarray, border: str) -> np.ndarray:
 def evaluation_batches(prepared: Prepared, indices: np.ndarray, config: "TrialConfig", device: torch.device):
     """The pictures at these positions, in order, unaugmented, as Batches."""
     for start in range(0, len(indices), config.batch_size):
-        chosen = indices[start : start + config.batch_size]
-        images, trimaps = (torch.from_numpy(array[chosen]) for array in (prepared.images_NHWC, prepared.trimaps_NHW))
-        yield to_batch(images, trimaps, config.border, device)
+        yield first_images(prepared, indices[start:], config.batch_size, config, device)
+
+
+def first_images(
+    prepared: Prepared, indices: np.ndarray, num: int, config: "TrialConfig", device: torch.device
+) -> Batch:
+    """The first of the pictures at these positions, at most `num`, unaugmented."""
+    chosen = indices[:num]
+    images, trimaps = (torch.from_numpy(array[chosen]) for array in (prepared.images_NHWC, prepared.trimaps_NHW))
+    return to_batch(images, trimaps, config.border, device)
 
 
 class TrainLoader:
@@ -168,6 +175,14 @@ class TrainLoader:
         self._order.epoch = epoch
         for images, trimaps in self._loader:
             yield to_batch(images, trimaps, self._config.border, self._device)
+
+    def batch(self, epoch: int, index: int) -> Batch:
+        """One batch of an epoch (from 1), by its index (from 0): the same as `batches` gives."""
+        self._order.epoch = epoch
+        keys = list(self._order)[index]
+        images, trimaps = zip(*(self._loader.dataset[key] for key in keys), strict=True)
+        pairs = (torch.from_numpy(np.stack(arrays)) for arrays in (images, trimaps))
+        return to_batch(*pairs, self._config.border, self._device)
 
 
 class _EpochOrder(Sampler):

@@ -60,10 +60,15 @@ def clip_unscaled(optimizer: Optimizer, max_norm: float) -> None:
         nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
-def keep_above(scaler: GradScaler, floor: float) -> None:
-    """Raises the loss scale to the floor where it fell below: Apex, DeepSpeed and Megatron have one, torch has not."""
-    if scaler.is_enabled() and floor > 0 and scaler.get_scale() < floor:
-        scaler.update(new_scale=floor)
+def keep_above(scaler: GradScaler, floor: float, scale: float) -> float:
+    """Raises the loss scale, which is `scale` now, to the floor where it fell below, and gives it.
+
+    Apex, DeepSpeed and Megatron have a floor, torch has not.
+    """
+    if floor <= scale:
+        return scale
+    scaler.update(new_scale=floor)
+    return floor
 
 
 class Rollback:

@@ -3,114 +3,98 @@
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from trials.guards import clip_unscaled
-from trials.losses import LOSSES, score
+from trials.data import TrainLoader, prepare
 from trials.numerics import capsule
+from trials.numerics.again import Taken, restored, take_again
 from trials.numerics.capsule import Capsule
-from trials.numerics.health import Health, non_finite_state
-from trials.numerics.trace import FirstBad, Range, Tracer, is_finite, range_of
-from trials.state import State, new_state
-from trials.training import forward
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What the step did when it was run again."""
-
-    first: FirstBad | None  # None: every operation made finite values out of finite ones
-    outputs: Range
-    loss: float | None  # None where it is not finite
-    scale: float  # the loss scale of the step
-    skipped: bool  # by GradScaler
-    state_not_finite: str | None  # weights or buffers after the step
-
-    def to_text(self) -> str:
-        """For the terminal."""
-        lines = [
-            f"outputs     {_ranged(self.outputs)}",
-            f"loss        {'not finite' if self.loss is None else f'{self.loss:.6g}'}",
-            f"loss scale  {self.scale:g}, the step was {'skipped' if self.skipped else 'taken'}",
-            f"afterwards  {f'{self.state_not_finite} not finite' if self.state_not_finite else 'all weights finite'}",
-        ]
-        if self.first is None:
-            return "\n".join([*lines, "first bad   none: every operation made finite values out of finite ones"])
-        place = self.first.module or "outside the network's modules"
-        lines.append(f"first bad   {self.first.op} in {place}, in the {self.first.phase.replace('_', ' ')} phase")
-        lines += [f"  input     {_ranged(each)}" for each in self.first.inputs]
-        lines += [f"  output    {_ranged(each)}" for each in self.first.outputs]
-        return "\n".join(lines)
+from trials.numerics.diagnosis import diagnose
+from trials.numerics.trace import Range
+from trials.state import new_watch, pick_device
+from trials.training import train_step
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, or 2 for what is no capsule."""
     parser = argparse.ArgumentParser(prog="python -m trials.replay", description="Runs a diverged step again.")
     parser.add_argument("capsule", type=Path, help="the folder `capsule` of a diverged run or trial")
-    folder = parser.parse_args(arguments).capsule
+    parser.add_argument("--why", action="store_true", help="cause, remedies and the modules that need float32, too")
+    parser.add_argument("--from-first", action="store_true", help="every step from the first sign on; needs the data")
+    parser.add_argument("--data-root", help="where the data lie here, for --from-first")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="default: cpu")
+    options = parser.parse_args(arguments)
     try:
-        kept = capsule.read(folder)
+        kept = capsule.read(options.capsule)
+        device = pick_device(options.device)
+        if options.from_first:
+            return from_first(kept, options.data_root)
     except (ValueError, OSError, KeyError) as error:
         print(f"trials.replay: {error}", file=sys.stderr)
         return 2
-    print(f"step {kept.state.facts['step']}, diverged: {kept.where}")
-    if kept.facts["device"] != "cpu":
-        print(f"recorded on {kept.facts['device']}, run again on the cpu: alike within rounding, not bit for bit")
-    print(replay(kept).to_text())
+    place = kept.facts["event"]
+    print(f"step {place['step']} (epoch {place['epoch']}, batch {place['batch']}), diverged: {kept.where}")
+    if kept.facts["device"] != device.type:
+        print(f"recorded on {kept.facts['device']}, run again on {device}: alike within rounding, not bit for bit")
+    print(to_text(replay(kept, device)))
+    if options.why:
+        print(json.dumps(diagnose(kept, kept.config.diagnosis_budget_s, device), indent=2))
     return 0
 
 
-def replay(kept: Capsule) -> Replayed:
-    """The step of the event, from the state before it, under the tracer; on the CPU, with the recorded thread count."""
-    state = restored(kept)
+def replay(kept: Capsule, device: torch.device | None = None) -> Taken:
+    """The step of the event, from the state before it, under the tracer, with the recorded thread count."""
     torch.set_num_threads(kept.facts["num_threads"])
-    config, batch = kept.config, kept.batch
-    if not (is_finite(batch.images) and is_finite(batch.targets)):
-        return _bad_data(kept, state)
-    health, tracer = Health(torch.device("cpu")), Tracer(state.model)
-    state.model.train()
-    scale = state.scaler.get_scale()
-    with tracer:
-        with tracer.named():
-            outputs = forward(state.model, batch.images, config)
-        outputs_range = range_of(outputs)
-        tracer.phase = "loss"
-        finite = health.finite_outputs(outputs, state.step)
-        loss = LOSSES[config.loss](score(finite, batch.targets, batch.valid, config.head), config)
-        tracer.phase = "backward"
-        state.optimizer.zero_grad(set_to_none=True)
-        state.scaler.scale(loss).backward()
-        tracer.phase = "unscale"
-        state.scaler.unscale_(state.optimizer)
-        clip_unscaled(state.optimizer, config.clip_norm)
-        tracer.phase = "optimizer_step"
-        state.scaler.step(state.optimizer)
-        state.scaler.update()
-    return Replayed(
-        first=tracer.first,
-        outputs=outputs_range,
-        loss=float(loss.detach()) if is_finite(loss) else None,
-        scale=scale,
-        skipped=state.scaler.get_scale() < scale,
-        state_not_finite=non_finite_state(state.model),
-    )
+    return take_again(kept, traced=True, device=device)
 
 
-def restored(kept: Capsule) -> State:
-    """The state before the event's step, on the CPU."""
+def from_first(kept: Capsule, data_root: str | None) -> int:
+    """Trains from the state before the first sign to the event, a line a step, with the data set's own batches.
+
+    Raises ValueError where there was no earlier sign.
+    """
+    if kept.first_state is None:
+        raise ValueError("this capsule has no earlier sign: the event was the first abnormal step")
+    torch.set_num_threads(kept.facts["num_threads"])
     device = torch.device("cpu")
-    state = new_state(kept.config, device, num_steps=kept.facts["num_steps"])
-    capsule.put_together(state, kept.state)
-    return state
+    config = kept.config if data_root is None else replace(kept.config, data_root=str(Path(data_root).absolute()))
+    loader = TrainLoader(prepare(config), config, device)
+    state = restored(kept, of=kept.first_state)
+    watch = new_watch(state.model, device, config)
+    watch.loss_scale = state.scaler.get_scale() if config.amp else None
+    state.model.train()
+    index = kept.first_state.facts["batch"]
+    print(f"{'step':>8} {'epoch':>6} {'batch':>6} {'loss':>12} {'loss scale':>12}  skipped")
+    while state.step <= kept.facts["event"]["step"]:
+        epoch, watch.batch_index = state.epoch + 1, index
+        loss, skipped = train_step(state, loader.batch(epoch, index), watch, config)
+        scale = "-" if watch.loss_scale is None else f"{watch.loss_scale:g}"
+        print(f"{state.step:>8} {epoch:>6} {index:>6} {float(loss):>12.6g} {scale:>12}  {'yes' if skipped else ''}")
+        state.step += 1
+        index += 1
+        if index == len(loader):
+            state.epoch, index = state.epoch + 1, 0
+    return 0
 
 
-def _bad_data(kept: Capsule, state: State) -> Replayed:
-    ranges = (range_of(kept.batch.images), range_of(kept.batch.targets))
-    first = FirstBad("data", None, "batch", (), ranges)
-    return Replayed(first, ranges[0], None, state.scaler.get_scale(), False, non_finite_state(state.model))
+def to_text(taken: Taken) -> str:
+    """For the terminal."""
+    lines = [
+        f"outputs     {_ranged(taken.outputs)}",
+        f"loss        {'not finite' if taken.loss is None else f'{taken.loss:.6g}'}",
+        f"loss scale  {taken.scale:g}, the step was {'skipped' if taken.skipped else 'taken'}",
+        f"afterwards  {f'{taken.state_not_finite} not finite' if taken.state_not_finite else 'all weights finite'}",
+    ]
+    if taken.first is None:
+        return "\n".join([*lines, "first bad   none: every operation made finite values out of finite ones"])
+    place = taken.first.module or "outside the network's modules"
+    lines.append(f"first bad   {taken.first.op} in {place}, in the {taken.first.phase.replace('_', ' ')} phase")
+    lines += [f"  input     {_ranged(each)}" for each in taken.first.inputs]
+    lines += [f"  output    {_ranged(each)}" for each in taken.first.outputs]
+    return "\n".join(lines)
 
 
 def _ranged(values: Range) -> str:

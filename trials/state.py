@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -16,9 +16,9 @@ from trials.config import TrialConfig
 from trials.evaluation import Evaluation, write_best_validation
 from trials.guards import RunningStatistics
 from trials.models import Network, build_model
-from trials.numerics.capsule import Recorder
-from trials.numerics.health import Health
+from trials.numerics.health import READ_LATE, Health
 from trials.numerics.monitor import Monitor
+from trials.numerics.recorder import Recorder
 from trials.optimizers import OPTIMIZERS, SCHEDULES
 
 COUNTERS = ("epoch", "step", "best_epoch", "best_val_dice", "best_val_loss", "best_train_loss", "num_rollbacks")
@@ -48,8 +48,11 @@ class Watch:
     health: Health
     monitor: Monitor
     statistics: RunningStatistics | None  # guarded, or not
+    recorder: Recorder
+    buffers: list[Tensor]  # the model's, of real numbers
     largest: dict[str, list[float]] = field(default_factory=dict)  # each layer's largest activation, an epoch each
-    recorder: Recorder = field(default_factory=Recorder)
+    loss_scale: float | None = None  # as the host knows it; None without AMP
+    batch_index: int = 0  # of the step's batch in its epoch
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -74,7 +77,28 @@ def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> Stat
 
 def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Watch:
     """Nothing seen yet."""
-    return Watch(Health(device), Monitor(model, device), RunningStatistics(model) if config.guard_statistics else None)
+    health = new_health(device, config)
+    return Watch(
+        health=health,
+        monitor=Monitor(model, device),
+        statistics=RunningStatistics(model) if config.guard_statistics else None,
+        recorder=Recorder(health, reads_late=health.read_every > 1),
+        buffers=[buffer for buffer in model.buffers() if buffer.is_floating_point()],
+        loss_scale=config.loss_scale_init if config.amp else None,
+    )
+
+
+def start_again(watch: Watch, state: State, config: TrialConfig) -> None:
+    """After a rollback: what was seen of the state that is gone no longer counts."""
+    watch.health = new_health(next(state.model.parameters()).device, config)
+    watch.recorder = Recorder(watch.health, reads_late=watch.health.read_every > 1)
+    watch.monitor.skipped_run = 0
+    watch.loss_scale = state.scaler.get_scale() if config.amp else None
+
+
+def new_health(device: torch.device, config: TrialConfig) -> Health:
+    """Under AMP the host waits for the device at every step, for GradScaler: looking costs nothing more then."""
+    return Health(device, read_every=1 if device.type == "cpu" or config.amp else READ_LATE)
 
 
 def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None:
@@ -88,6 +112,7 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     for name in COUNTERS:
         setattr(state, name, content[name])
     watch.largest, watch.monitor.skipped_run = content["largest"], content["skipped_run"]
+    watch.loss_scale = state.scaler.get_scale() if config.amp else None
     torch.set_num_threads(content["num_threads"])
     torch.set_rng_state(content["rng"])
     if torch.cuda.is_available() and len(content["cuda_rng"]) == torch.cuda.device_count():

@@ -11,19 +11,18 @@ import torch
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data import Batch, TrainLoader, prepare, split_indices
+from trials.data import Batch, TrainLoader, first_images, prepare, split_indices
 from trials.evaluation import Evaluation, evaluate
 from trials.guards import Rollback, clip, keep_above
 from trials.losses import LOSSES, score
-from trials.models import Network
-from trials.numerics.health import Divergence, Health, lowest_loss_scale, non_finite_state
+from trials.numerics.account import CAPSULE, Account
+from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
+from trials.numerics.health import Divergence, lowest_loss_scale, non_finite_state
 from trials.numerics.monitor import Watched, epochs_until_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
-from trials.precision import autocast
-from trials.state import State, Watch, keep, new_state, new_watch, pick_device, restore
+from trials.state import State, Watch, keep, new_state, new_watch, pick_device, restore, start_again
+from trials.step import forward
 
-AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
-CAPSULE = "capsule"  # its folder, beside the checkpoints
 NAN = float("nan")
 
 
@@ -54,6 +53,8 @@ class EpochMetrics:
     diverged: bool
     diverged_step: int | None  # over the whole run, from 1
     diverged_where: str | None  # see trials/numerics/health.py, Divergence
+    diverged_cause: str | None  # of CAUSES in trials/numerics/diagnosis.py; of a frozen run too
+    diverged_blame: str | None  # of BLAMES
     best_epoch: int
     best_val_dice: float | None  # None before there was one
     images_per_s: float  # in training, loading included
@@ -95,31 +96,38 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             raise ValueError("resume=True needs out, the folder of the run that goes on")
         restore(state, watch, out / checkpoint.LAST, config)
     rollback = Rollback(state, config) if config.on_divergence == "rollback" else None
+    began, account = time.perf_counter(), None
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
         trained = train_epoch(state, loader, watch, epoch, config)
         evaluation = None if trained.divergence else evaluate(state.model, prepared, val_indices, config, device)
-        divergence = trained.divergence or _divergence_after_epoch(state, trained, evaluation, config)
+        event = trained.divergence or _divergence_after_epoch(state, trained, evaluation, config)
         state.epoch = epoch
         for layer, largest in largest_by_layer(trained.watched.layers).items():
             watch.largest.setdefault(layer, []).append(largest)
-        if divergence and rollback and rollback.back(state):
-            divergence, state.num_rollbacks = None, state.num_rollbacks + 1
-            watch.health = Health(device)
-        elif evaluation and not divergence:
+        if out is not None:
+            _append_layers(out, trained.watched, epoch)
+            if account:
+                account.went_on(time.perf_counter() - started)
+            elif event:
+                account = Account(out, event, time.perf_counter() - began)
+                shown = event.where in VALIDATED
+                validation = first_images(prepared, val_indices, MAX_VALIDATION, config, device) if shown else None
+                watch.recorder.write(out / CAPSULE, config, event, num_steps, validation)
+                account.explain(device)
+        if event and rollback and rollback.back(state):
+            event, state.num_rollbacks = None, state.num_rollbacks + 1
+            start_again(watch, state, config)
+        elif evaluation and (not event or event.where == "frozen"):
             improved = _note_best(state, evaluation, trained)
             if rollback:
                 rollback.remember(state)
             if out is not None:
                 names = [prepared.names[index] for index in val_indices]
                 keep(out, state, watch, config, evaluation if improved else None, names)
-        if out is not None:
-            _append_layers(out, trained.watched, epoch)
-            if divergence and not (out / CAPSULE).exists():
-                watch.recorder.write(out / CAPSULE, config, divergence.where, num_steps)
-        metrics = _metrics(state, config, watch, trained, evaluation, divergence, time.perf_counter() - started)
-        yield metrics
-        if config.on_divergence != "continue" and (divergence or metrics.frozen):
+        seconds = time.perf_counter() - started
+        yield _metrics(state, config, watch, trained, evaluation, event, account, seconds)
+        if event and config.on_divergence != "continue":
             return
 
 
@@ -131,7 +139,7 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
     sizes: list[int] = []
     num_skipped, lr = 0, 0.0
     divergence = None
-    for batch in loader.batches(epoch):
+    for watch.batch_index, batch in enumerate(loader.batches(epoch)):
         state.step += 1
         lr = state.optimizer.param_groups[0]["lr"]
         loss, skipped = train_step(state, batch, watch, config)
@@ -139,12 +147,14 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
         sizes.append(len(batch.images))
         num_skipped += skipped
         divergence = divergence or _divergence_at_step(state, watch, config)
-        if divergence and config.on_divergence != "continue":
-            break
+        if divergence:
+            watch.recorder.stop()
+            if config.on_divergence != "continue":
+                break
     divergence = watch.health.first_divergence() or divergence
     mean = torch.stack(losses).double().mul(torch.tensor(sizes, device=loss.device)).sum() / sum(sizes)
     return TrainedEpoch(
-        loss=NAN if divergence and divergence.where in ("outputs", "loss") else float(mean),
+        loss=NAN if divergence and divergence.where in ("targets", "outputs", "loss") else float(mean),
         lr=lr,
         num_steps=state.step - first_step,
         num_skipped_steps=num_skipped,
@@ -159,40 +169,38 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
 
     Gives the loss, a scalar, and whether GradScaler skipped the step.
     """
-    watch.recorder.before_step(state, batch)
+    watch.recorder.before_step(state, batch, state.epoch + 1, watch.batch_index)
     if watch.statistics:
         watch.statistics.save()
     with watch.monitor.sample(state.step):
         outputs = forward(state.model, batch.images, config)
         watch.monitor.outputs(outputs)
         outputs = watch.health.finite_outputs(outputs, state.step)
-        loss = LOSSES[config.loss](score(outputs, batch.targets, batch.valid, config.head), config)
+        targets = watch.health.usable_targets(batch.targets, state.step)
+        loss = LOSSES[config.loss](score(outputs, targets, batch.valid, config.head), config)
         watch.health.watch_loss(loss, state.step)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
-    scale = state.scaler.get_scale()
-    watch.monitor.before_update(scale)
+    watch.monitor.before_update(watch.loss_scale or 1.0)
     clip(state.scaler, state.optimizer, config.clip_norm)
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    skipped = state.scaler.get_scale() < scale  # GradScaler lowers its scale exactly when it skips
+    skipped = _update_loss_scale(state, watch, config) if config.amp else False
     if skipped and watch.statistics:
         watch.statistics.put_back()
-    keep_above(state.scaler, config.loss_scale_floor)
-    watch.monitor.after_update(skipped)
-    watch.recorder.after_step(skipped)
+    update_ratio = watch.recorder.after_step(loss, watch.loss_scale, skipped)
+    watch.health.watch_state(update_ratio, watch.buffers, state.step)
+    watch.monitor.after_update(skipped, update_ratio)
     advance(state.scheduler)
     return loss, skipped
 
 
-def forward(model: Network, images_BCHW: torch.Tensor, config: TrialConfig) -> torch.Tensor:
-    """The network's outputs B,1,H,W; under autocast if the configuration has it, the head outside if guarded."""
-    dtype = AMP_DTYPES[config.amp_dtype] if config.amp else None
-    with autocast(images_BCHW.device.type, dtype):
-        if not config.float32_head:
-            return model(images_BCHW)
-        features_BCHW = model.features(images_BCHW)
-    return model.head(features_BCHW.float())
+def _update_loss_scale(state: State, watch: Watch, config: TrialConfig) -> bool:
+    """Whether GradScaler skipped the step: it lowers its scale exactly then. The one look at it in a step."""
+    assert watch.loss_scale is not None
+    before, now = watch.loss_scale, state.scaler.get_scale()
+    watch.loss_scale = keep_above(state.scaler, config.loss_scale_floor, now)
+    return now < before
 
 
 def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Divergence | None:
@@ -201,7 +209,7 @@ def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Dive
         return seen
     if not config.amp:
         return None
-    if state.scaler.get_scale() <= lowest_loss_scale(config):
+    if watch.loss_scale is not None and watch.loss_scale <= lowest_loss_scale(config):
         return Divergence(state.step, "loss_scale")
     return Divergence(state.step, "skipped_steps") if watch.monitor.skipped_run >= config.max_skipped_run else None
 
@@ -209,9 +217,11 @@ def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Dive
 def _divergence_after_epoch(
     state: State, trained: TrainedEpoch, evaluation: Evaluation | None, config: TrialConfig
 ) -> Divergence | None:
-    where = non_finite_state(state.model) or ("outputs" if evaluation is None else None)
+    where = non_finite_state(state.model) or ("val_outputs" if evaluation is None else None)
     if where is None and evaluation is not None and evaluation.loss > config.max_val_loss_ratio * state.best_val_loss:
         where = "val_loss" if trained.loss <= config.max_val_loss_ratio * state.best_train_loss else None
+    if where is None and trained.num_skipped_steps == trained.num_steps:
+        where = "frozen"
     return Divergence(state.step, where) if where else None
 
 
@@ -239,10 +249,13 @@ def _metrics(
     watch: Watch,
     trained: TrainedEpoch,
     evaluation: Evaluation | None,
-    divergence: Divergence | None,
+    event: Divergence | None,
+    account: Account | None,
     epoch_s: float,
 ) -> EpochMetrics:
     watched = trained.watched
+    divergence = event if event and event.where != "frozen" else None
+    told = account.told if account and event else {}
     tight = tightest(watched.layers)
     return EpochMetrics(
         epoch=state.epoch,
@@ -253,7 +266,7 @@ def _metrics(
         val_iou=float(evaluation.iou.mean()) if evaluation else NAN,
         val_bce=evaluation.bce if evaluation else NAN,
         lr=trained.lr,
-        loss_scale=state.scaler.get_scale() if config.amp else None,
+        loss_scale=watch.loss_scale,
         num_steps=trained.num_steps,
         num_skipped_steps=trained.num_skipped_steps,
         longest_skipped_run=watched.longest_skipped_run,
@@ -268,6 +281,8 @@ def _metrics(
         diverged=divergence is not None,
         diverged_step=divergence.step if divergence else None,
         diverged_where=divergence.where if divergence else None,
+        diverged_cause=told.get("cause"),
+        diverged_blame=told.get("blame"),
         best_epoch=state.best_epoch,
         best_val_dice=state.best_val_dice if state.best_epoch else None,
         images_per_s=trained.images_per_s,

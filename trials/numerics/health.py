@@ -10,23 +10,34 @@ if TYPE_CHECKING:
     from trials.config import TrialConfig
 
 NEVER = torch.iinfo(torch.int64).max
-READ_EVERY = {"cpu": 1, "cuda": 16}  # steps between two looks from the host; reading a CUDA tensor waits for the GPU
+READ_LATE = 16  # steps between two looks from the host where each look would wait for the device
+PLACES = ("targets", "outputs", "loss", "weights", "buffers")  # the order in which one step reaches them
 
 
 @dataclass(frozen=True)
 class Divergence:
-    """The step (counted over the whole run, from 1) and what went wrong there."""
+    """The step (counted over the whole run, from 1) and what went wrong there.
+
+    where: not finite: targets (or outside 0..1), outputs, loss, weights, buffers, val_outputs; too low: loss_scale; too
+    many: skipped_steps; too high: val_loss; no step taken for an epoch: frozen.
+    """
 
     step: int
-    where: str  # not finite: outputs, loss, weights, buffers; too low: loss_scale; too many: skipped_steps; val_loss
+    where: str
 
 
 class Health:
-    """Watches a run; `finite_outputs` and `watch_loss` at every step, `first_divergence` whenever the host may wait."""
+    """Watches a run at every step without waiting; `first_divergence` is asked whenever the host may wait."""
 
-    def __init__(self, device: torch.device):
-        self._read_every = READ_EVERY.get(device.type, 16)
-        self._first = {where: torch.tensor(NEVER, device=device) for where in ("outputs", "loss")}
+    def __init__(self, device: torch.device, read_every: int = 1):
+        self.read_every = read_every
+        self._first = {where: torch.tensor(NEVER, device=device) for where in PLACES}
+
+    def usable_targets(self, targets: Tensor, step: int) -> Tensor:
+        """The targets with 0 for what is not within 0..1: binary cross entropy raises there, on CUDA past saving."""
+        usable = (targets >= 0) & (targets <= 1)  # False for NaN
+        self._note("targets", usable.all(), step)
+        return torch.where(usable, targets, 0.0)
 
     def finite_outputs(self, outputs: Tensor, step: int) -> Tensor:
         """The outputs with 0.5 for what is not finite: binary cross entropy raises on NaN, on CUDA past saving.
@@ -42,13 +53,23 @@ class Health:
         """Remembers the step if the loss is not finite."""
         self._note("loss", torch.isfinite(loss.detach()), step)
 
+    def watch_state(self, update_ratio: Tensor, buffers: list[Tensor], step: int) -> None:
+        """Remembers the step if a weight (told by the ratio, which is not finite then) or a buffer is not finite."""
+        self._note("weights", torch.isfinite(update_ratio), step)
+        if buffers:
+            self._note("buffers", torch.isfinite(torch.stack(torch._foreach_norm(buffers))).all(), step)
+
     def may_read(self, step: int) -> bool:
         """Whether this is a step at which the host may wait for the device."""
-        return step % self._read_every == 0
+        return step % self.read_every == 0
+
+    def seen(self) -> Tensor:
+        """Whether anything was noted yet: a bool scalar on the device."""
+        return torch.stack(list(self._first.values())).min() != NEVER
 
     def first_divergence(self) -> Divergence | None:
-        """The earliest step noted so far; outputs before loss where both are of one step."""
-        steps = {where: int(first) for where, first in self._first.items()}
+        """The earliest step noted so far; what comes first in PLACES where several are of one step."""
+        steps = dict(zip(self._first, torch.stack(list(self._first.values())).tolist(), strict=True))
         where = min(steps, key=lambda name: steps[name])
         return None if steps[where] == NEVER else Divergence(steps[where], where)
 

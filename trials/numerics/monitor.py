@@ -39,7 +39,7 @@ class Watched:
     """An epoch, as the monitor saw it."""
 
     grad_norm: float | None  # mean over sampled steps, unscaled, of all weights together; None where none was finite
-    update_ratio: float | None  # norm of a step's change of the weights over their norm, mean over sampled steps
+    update_ratio: float | None  # norm of a step's change of the weights over their norm, mean over steps
     saturated_share: float  # outputs that are exactly 0 or 1
     longest_skipped_run: int  # steps skipped in a row, from earlier epochs too
     layers: tuple[LayerRow, ...]
@@ -84,16 +84,12 @@ class Monitor:
         if self._sampled:
             gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
             self._grad_norms.append(total_norm(gradients) / scale)
-            self._before = [parameter.detach().clone() for parameter in self._parameters]
 
-    def after_update(self, skipped: bool) -> None:
-        """After the optimiser's step, taken or skipped."""
+    def after_update(self, skipped: bool, update_ratio: Tensor) -> None:
+        """After the optimiser's step, taken or skipped; update_ratio: norm of the change over that of the weights."""
         self.skipped_run = self.skipped_run + 1 if skipped else 0
         self._longest_skipped_run = max(self._longest_skipped_run, self.skipped_run)
-        if self._sampled:
-            change = torch._foreach_sub([parameter.detach() for parameter in self._parameters], self._before)
-            self._update_ratios.append(total_norm(change) / total_norm(self._before))
-            del self._before
+        self._update_ratios.append(update_ratio)
 
     def epoch_ended(self) -> Watched:
         """What was seen since the last epoch; the only call that waits for the device."""
@@ -155,7 +151,7 @@ def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 def finite_mean(values: list[Tensor]) -> float | None:
     """The mean of the finite ones; None where there is none."""
-    finite = [number for number in (float(value) for value in values) if math.isfinite(number)]
+    finite = [number for number in torch.stack(values).tolist() if math.isfinite(number)] if values else []
     return sum(finite) / len(finite) if finite else None
 
 

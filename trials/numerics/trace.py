@@ -107,8 +107,8 @@ class Tracer(TorchDispatchMode):
         if self.first or name in SILENT:
             return func(*args, **kwargs)
         before = [tensor for tensor in tree_leaves((args, kwargs)) if is_real(tensor)]
-        if not all(is_finite(tensor) for tensor in before):
-            return func(*args, **kwargs)  # what was wrong already is not this operation's doing
+        if not before or not all(is_finite(tensor) for tensor in before):
+            return func(*args, **kwargs)  # a constant is meant; what was wrong already is not this operation's doing
         inputs = tuple(range_of(tensor) for tensor in before)  # taken before an operation in place changes them
         outputs = func(*args, **kwargs)
         changed = before if func._schema.is_mutable else []

@@ -1,0 +1,129 @@
+"""Faults planted into real training on pets, and what the diagnosis says of each: a confusion matrix.
+
+    python benchmarks/fault_injection.py --half open          # what the diagnosis may be built on
+    python benchmarks/fault_injection.py --half held_out      # what it is judged by, once
+    python benchmarks/fault_injection.py --fault NAME
+
+A fault (benchmarks/faults) changes the state or the batch right before a training step. Judged are cause, phase and
+module (a prefix is enough) against the truth that stands beside the injector. Rows go to --out as JSON lines.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import trials.training
+from benchmarks.faults import BASE, FAULTS, Fault, half
+from trials.config import TrialConfig
+from trials.numerics.account import FILE
+
+NONE = "(no alarm)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--half", choices=("open", "held_out"))
+    parser.add_argument("--fault", help="a part of names")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="a file for the rows, JSON lines")
+    options = parser.parse_args()
+    chosen = [
+        fault.name
+        for fault in FAULTS
+        if (not options.half or half(fault) == options.half) and (not options.fault or options.fault in fault.name)
+    ]
+    started, rows = time.perf_counter(), []
+    with multiprocessing.get_context("spawn").Pool(
+        options.processes, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        for row in pool.imap_unordered(judged, chosen):
+            rows.append(row)
+            if not row["right"]:
+                print(f"{row['fault']}: wanted {row['truth']}, got {row['found']} ({row['where']})", flush=True)
+            if options.out:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+    print(confusion(rows))
+    print(f"{time.perf_counter() - started:.0f} s")
+
+
+def judged(name: str) -> dict[str, Any]:
+    """The fault's truth beside what divergence.json says, as a row."""
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    with tempfile.TemporaryDirectory() as out:
+        started = time.perf_counter()
+        told = planted(fault, Path(out))
+        seconds = time.perf_counter() - started
+    truth = {"cause": fault.cause, "phase": fault.phase, "module": fault.module}
+    found = {key: told.get(key, NONE) for key in truth}
+    right = {
+        "cause": found["cause"] == truth["cause"],
+        "phase": truth["phase"] is None or found["phase"] == truth["phase"],
+        "module": truth["module"] is None or is_within(found["module"], truth["module"]),
+    }
+    return {
+        "fault": name,
+        "half": half(fault),
+        "truth": truth,
+        "found": found,
+        "judged": right,
+        "right": all(right.values()),
+        "where": told.get("where"),
+        "steps_late": told["step"] - fault.first_step if told else None,
+        "remedies": [remedy["name"] for remedy in told.get("remedies", []) if remedy["worked"]],
+        "float32_modules": told.get("float32_modules"),
+        "diagnosis_s": told.get("diagnosis_s"),
+        "seconds": seconds,
+    }
+
+
+def is_within(module: str | None, truth: str) -> bool:
+    """Whether the module is the true one or a part of it."""
+    return module is not None and (module == truth or module.startswith(f"{truth}."))
+
+
+def planted(fault: Fault, out: Path) -> dict[str, Any]:
+    """Trains with the fault; divergence.json's content, {} where there is none."""
+    config = TrialConfig.from_dict({**BASE, **fault.config})
+    step = trials.training.train_step
+
+    def faulty_step(state, batch, watch, config):
+        planted_batch = fault.plant(state, batch) if state.step >= fault.first_step else batch
+        return step(state, planted_batch, watch, config)
+
+    trials.training.train_step = faulty_step
+    try:
+        with fault.around():
+            for _ in trials.training.run(config, out=out):
+                pass
+    finally:
+        trials.training.train_step = step
+    return json.loads((out / FILE).read_text()) if (out / FILE).is_file() else {}
+
+
+def confusion(rows: list[dict[str, Any]]) -> str:
+    """True causes down, found ones across, as a Markdown table; then the shares that are right."""
+    counts = Counter((row["truth"]["cause"], row["found"]["cause"]) for row in rows)
+    causes = sorted({cause for pair in counts for cause in pair})
+    lines = ["| true cause | " + " | ".join(causes) + " |", "|---" * (len(causes) + 1) + "|"]
+    for true in sorted({true for true, _ in counts}):
+        lines.append(f"| {true} | " + " | ".join(str(counts[true, found] or "") for found in causes) + " |")
+    shares = []
+    for key in ("cause", "phase", "module"):
+        counted = [row for row in rows if row["truth"][key] is not None]
+        shares.append(f"{key} {sum(row['judged'][key] for row in counted)} of {len(counted)}")
+    return "\n".join([*lines, "", f"right: {', '.join(shares)}"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Faults planted into real training, each with what a perfect diagnoser says of it."""
+
+from benchmarks.faults.fault import BASE, Fault
+from benchmarks.faults.injectors import FAULTS, half
+
+__all__ = ["BASE", "FAULTS", "Fault", "half"]

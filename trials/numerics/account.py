@@ -1,0 +1,70 @@
+"""The account of a divergence, divergence.json: when, where and why, what would cure it, and what it cost."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trials.numerics import capsule
+from trials.numerics.diagnosis import diagnose
+from trials.numerics.health import Divergence
+
+SCHEMA_VERSION = 1
+FILE, CAPSULE = "divergence.json", "capsule"  # beside the checkpoints
+
+
+class Account:
+    """Of one run's first event; written when it is explained, and again while the run goes on."""
+
+    def __init__(self, out: Path, event: Divergence, seconds_before: float):
+        self._out, self._event, self._seconds_before = out, event, seconds_before
+        self._seconds_after = 0.0
+        self.told: dict[str, Any] = {}
+
+    def explain(self, device: torch.device) -> None:
+        """Diagnoses the capsule that was written, on the device, and writes divergence.json."""
+        started = time.perf_counter()
+        kept = capsule.read(self._out / CAPSULE)
+        threads = torch.get_num_threads()
+        rng = torch.get_rng_state()  # building networks draws from it, and the run may go on
+        try:
+            found = diagnose(kept, kept.config.diagnosis_budget_s, device)
+        finally:
+            torch.set_rng_state(rng)
+            torch.set_num_threads(threads)
+        first, event = kept.facts["first_sign"], kept.facts["event"]
+        self.told = {
+            "schema_version": SCHEMA_VERSION,
+            "cause": found["cause"],
+            "blame": found["blame"],
+            "where": self._event.where,
+            "epoch": event["epoch"],
+            "step": self._event.step,
+            "phase": found["phase"],
+            "module": found["module"],
+            "op": found["op"],
+            "first_sign": {"epoch": first["epoch"], "step": first["step"]} if first else None,
+            "remedies": found["remedies"],
+            "float32_modules": found["float32_modules"],
+            "float32_step": found["float32_step"],
+            "search_complete": found["search_complete"],
+            "evidence": found["evidence"],
+            "on_divergence": kept.config.on_divergence,
+            "capsule": {"folder": CAPSULE, "sha256": kept.facts["sha256"]},
+            "seconds_before": self._seconds_before,
+            "diagnosis_s": time.perf_counter() - started,
+        }
+        self._write()
+
+    def went_on(self, seconds: float) -> None:
+        """The run trained on for so long."""
+        self._seconds_after += seconds
+        self._write()
+
+    def _write(self) -> None:
+        partial = self._out / f".{FILE}.part"
+        content = {**self.told, "seconds_after": self._seconds_after}
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        partial.replace(self._out / FILE)

@@ -1,0 +1,166 @@
+"""The captured step under other settings, and the smallest set of modules that must run in float32 for it to be right.
+
+A remedy worked if under it the step is finite, is taken, and agrees with the step in float32: gradients and update
+both with a cosine above AGREES. So a loss scale under which gradients vanish is no cure, nor is a skipped step.
+Where skipped steps had lowered the loss scale before, it is put back to what it was before the first of them: under a
+remedy it would not have fallen.
+"""
+
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from trials.numerics.again import Taken, leaf_modules, restored, take_again
+from trials.numerics.capsule import Capsule
+from trials.numerics.trace import cosine
+
+AGREES = 0.9
+LOWER_BY = 4.0  # from one loss scale that is tried to the next
+MIN_LOSS_SCALE = 2.0**-24
+CLIP_NORM = 1.0
+
+
+class Deadline:
+    """When the search for causes has to end."""
+
+    def __init__(self, budget_s: float):
+        self._end = time.perf_counter() + budget_s
+
+    def passed(self) -> bool:
+        """Whether it is later than that."""
+        return time.perf_counter() > self._end
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """The step under other settings."""
+
+    name: str
+    settings: dict[str, Any]  # TrialConfig fields
+    finite: bool  # outputs, loss, weights and buffers; and the step was taken
+    gradient_cosine: float | None  # with float32's; None where one of them is zero or not finite
+    update_cosine: float | None
+    worked: bool
+
+
+@dataclass(frozen=True)
+class Counterfactuals:
+    """What the step would have been."""
+
+    float32: Taken
+    remedies: tuple[Remedy, ...]
+    float32_modules: tuple[str, ...] | None  # the smallest set found; None: not searched, or none helps
+    is_whole: bool = field(default=True)  # False where time was up
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, without the step itself."""
+        return {
+            "remedies": [asdict(remedy) for remedy in self.remedies],
+            "float32_modules": list(self.float32_modules) if self.float32_modules is not None else None,
+            "float32_step": {"finite": self.float32.is_finite, "loss": self.float32.loss},
+            "search_complete": self.is_whole,
+        }
+
+
+def counterfactuals(kept: Capsule, deadline: Deadline, device: torch.device) -> Counterfactuals:
+    """Tries the remedies one by one, then the modules; on the device."""
+    config = kept.config
+    float32 = float32_step(kept, device)
+    scale = unfallen_scale(kept)
+    tries: list[tuple[str, dict[str, Any]]] = []
+    if config.amp:
+        tries.append(("float32", {"amp": False}))
+        if config.amp_dtype != "bfloat16":
+            tries.append(("bfloat16", {"amp_dtype": "bfloat16"}))
+        if not config.float32_head:
+            tries.append(("float32_head", {"float32_head": True}))
+    if config.clip_norm == 0:
+        tries.append(("clipping", {"clip_norm": CLIP_NORM}))
+    if not config.guard_statistics:
+        tries.append(("guarded_statistics", {"guard_statistics": True}))
+    remedies = []
+    for name, settings in tries:
+        if deadline.passed():
+            return Counterfactuals(float32, tuple(remedies), None, is_whole=False)
+        remedies.append(
+            remedy(name, settings, take_again(kept, changes=settings, loss_scale=scale, device=device), float32)
+        )
+    if not config.amp:
+        return Counterfactuals(float32, tuple(remedies), None)
+    remedies.append(lower_scale(kept, float32, deadline, device))
+    modules = smallest_float32_set(kept, float32, scale, deadline, device) if float32.is_finite else None
+    return Counterfactuals(float32, tuple(remedies), modules, is_whole=not deadline.passed())
+
+
+def float32_step(kept: Capsule, device: torch.device) -> Taken:
+    """The step without AMP and without clipping, which the others are compared with."""
+    return take_again(kept, changes={"amp": False, "clip_norm": 0.0}, device=device)
+
+
+def unfallen_scale(kept: Capsule) -> float | None:
+    """The loss scale before the first sign; None where there was none, or no AMP."""
+    if not kept.config.amp or kept.first_state is None:
+        return None
+    return restored(kept, of=kept.first_state).scaler.get_scale()
+
+
+def remedy(name: str, settings: dict[str, Any], taken: Taken, float32: Taken) -> Remedy:
+    """Whether these settings would have cured the step."""
+    gradient, update = agreement(taken, float32)
+    return Remedy(name, settings, taken.is_finite, gradient, update, is_right(taken, float32))
+
+
+def is_right(taken: Taken, float32: Taken) -> bool:
+    """Finite, taken, and in the direction of float32's step."""
+    if not (taken.is_finite and float32.is_finite):
+        return False
+    return all(value is not None and value > AGREES for value in agreement(taken, float32))
+
+
+def agreement(taken: Taken, float32: Taken) -> tuple[float | None, float | None]:
+    """Cosines of the gradients and of the updates with float32's; None where there is none."""
+    pairs = ((taken.gradients, float32.gradients), (taken.updates, float32.updates))
+    values = [cosine(ours, theirs) for ours, theirs in pairs]
+    return tuple(value if abs(value) <= 1 + 1e-9 else None for value in values)  # type: ignore[return-value]  # two
+
+
+def lower_scale(kept: Capsule, float32: Taken, deadline: Deadline, device: torch.device) -> Remedy:
+    """The highest lower loss scale under which the step is finite; the last tried where there is none."""
+    scale = restored(kept).scaler.get_scale() / LOWER_BY
+    while True:
+        found = remedy("lower_scale", {"loss_scale_init": scale}, take_again(kept, loss_scale=scale), float32)
+        if found.finite or scale / LOWER_BY < MIN_LOSS_SCALE or deadline.passed():
+            return found
+        scale /= LOWER_BY if scale < 2.0**24 else 2.0**12  # from absurd scales in long steps
+
+
+def smallest_float32_set(
+    kept: Capsule, float32: Taken, scale: float | None, deadline: Deadline, device: torch.device
+) -> tuple[str, ...] | None:
+    """A set of leaf modules that suffices in float32 and none of which can be left out; None where no set does.
+
+    Delta debugging (Zeller and Hildebrandt 2002, ddmin): halves, then finer parts, then what is left without one part.
+    """
+
+    def suffices(names: list[str]) -> bool:
+        taken = take_again(kept, loss_scale=scale, float32_modules=frozenset(names), device=device)
+        return is_right(taken, float32)
+
+    names = leaf_modules(restored(kept).model)
+    if suffices([]) or not suffices(names):
+        return None
+    parts = 2
+    while len(names) > 1 and not deadline.passed():
+        pieces = [names[len(names) * k // parts : len(names) * (k + 1) // parts] for k in range(parts)]
+        rests = [[name for name in names if name not in piece] for piece in pieces] if parts > 2 else []
+        smaller = next((each for each in (*pieces, *rests) if not deadline.passed() and suffices(each)), None)
+        if smaller is not None:
+            parts = 2 if smaller in pieces else max(2, parts - 1)
+            names = smaller
+        elif parts >= len(names):
+            break
+        else:
+            parts = min(len(names), 2 * parts)
+    return tuple(names)

@@ -1,0 +1,272 @@
+"""Why a step went wrong: cause and blame from the traced step, its counterfactuals and the steps before it.
+
+The marks are those by which the causes can be told apart: where the first bad operation stands, whether the same step
+is right in float32, whether the optimiser's updates or the loss had jumped before, and for the running statistics what
+validation gives with others.
+"""
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+
+from trials.numerics.again import Taken, take_again
+from trials.numerics.capsule import Capsule, Kept
+from trials.numerics.counterfactuals import Counterfactuals, Deadline, counterfactuals, float32_step
+from trials.numerics.running import Validated, validated
+from trials.numerics.trace import FirstBad
+
+CAUSES = (
+    "saturated_head",
+    "scale_collapse",
+    "forward_overflow",
+    "poisoned_batchnorm",
+    "running_stats_explosion",
+    "optimizer_instability",
+    "loss_domain",
+    "bad_data",
+    "undetermined",
+)
+BLAMES = ("amp", "optimisation", "loss", "data", "unknown")
+BLAME_OF = {
+    "saturated_head": "amp",
+    "scale_collapse": "amp",
+    "forward_overflow": "amp",
+    "running_stats_explosion": "optimisation",
+    "optimizer_instability": "optimisation",
+    "loss_domain": "loss",
+    "bad_data": "data",
+}
+BRIGHTEST = 3.0  # |pixel| after ImageNet's normalisation is at most 2.64
+JUMP = 10.0  # a weight's update over its usual one, or a loss over its usual one
+STANDS_ALONE = 5.0  # how many times a module's jump is larger than the next one's
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that the causes are told by."""
+
+    kept: Capsule
+    taken: Taken  # the step under the tracer
+    others: Counterfactuals
+    validated: Validated | None
+
+    @property
+    def loss_growth(self) -> float:
+        """The step's loss in float32 over the usual one of the first half of the trace; infinite if not finite."""
+        losses = [line["loss"] for line in self.kept.facts["trace"] if line["loss"] is not None]
+        usual = median(losses[: max(1, len(losses) // 2)]) if losses else None
+        if self.others.float32.loss is None:
+            return math.inf
+        return self.others.float32.loss / usual if usual else 1.0
+
+    @property
+    def jumped(self) -> dict[str, float]:
+        """Weight tensors whose update was far above their usual one, in the last steps."""
+        jumps = {name: math.inf if jump is None else jump for name, jump in self.kept.facts["jumps"].items()}
+        return {name: jump for name, jump in jumps.items() if jump > JUMP}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The cause, and the place it stands for; None where there is no such place."""
+
+    cause: str
+    phase: str | None = None
+    module: str | None = None
+    op: str | None = None
+
+
+def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, Any]:
+    """cause, blame, phase, module, op, evidence and remedies, as JSON can hold them.
+
+    budget_s: for the search among remedies and modules; the traced step is taken in any case. Errors of the step
+    itself (a loss that raises) are passed on.
+    """
+    batch_problem = problem_of_batch(kept)
+    taken = take_again(kept, traced=True, device=device)
+    if kept.validation:
+        seen = validated(kept, device)
+        others = Counterfactuals(float32_step(kept, device), (seen.remedy(kept.config.max_val_loss_ratio),), None)
+    else:
+        seen, others = None, counterfactuals(kept, Deadline(budget_s), device)
+    evidence = Evidence(kept, taken, others, seen)
+    verdict = Verdict("bad_data", "data") if batch_problem else judge(evidence)
+    return {
+        "cause": verdict.cause,
+        "blame": blame(verdict.cause, evidence),
+        "phase": verdict.phase,
+        "module": verdict.module,
+        "op": verdict.op,
+        "evidence": facts(evidence, batch_problem),
+        **others.to_dict(),
+    }
+
+
+def problem_of_batch(kept: Capsule) -> str | None:
+    """What is wrong with the batch itself, in words."""
+    batch = kept.batch
+    for name, values in vars(batch).items():
+        if num := int((~torch.isfinite(values)).sum()):
+            return f"{num} values of {name} are not finite"
+    if (largest := float(batch.images.abs().max())) > BRIGHTEST:
+        return f"a normalised pixel of {largest:g}, beyond {BRIGHTEST:g}"
+    for name in ("targets", "valid"):
+        values = vars(batch)[name]
+        if values.min() < 0 or values.max() > 1:
+            return f"{name} from {float(values.min()):g} to {float(values.max()):g}, not within 0 to 1"
+    return None
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """The cause by its mark; what the event showed first, then the first bad operation."""
+    kept, taken = evidence.kept, evidence.taken
+    if kept.where in ("val_loss", "val_outputs"):
+        return judge_validation(evidence)
+    if not_finite(kept.state, "model.", weights=True):
+        return Verdict("undetermined")  # what ruined the weights lies before the capsule
+    buffer = not_finite(kept.state, "model.")
+    if buffer and taken.loss is not None and not taken.outputs.num_not_finite:
+        return Verdict("poisoned_batchnorm", "running_statistics", buffer.rpartition(".")[0])
+    first = taken.first
+    if first is None:
+        return Verdict("scale_collapse") if kept.config.amp and kept.where == "loss_scale" else Verdict("undetermined")
+    return BY_PHASE[first.phase](first, evidence)
+
+
+def judge_validation(evidence: Evidence) -> Verdict:
+    """Statistics far from the batches', or something else that only validation shows (overfitting, for one)."""
+    seen = evidence.validated
+    if seen and seen.is_explosion(evidence.kept.config.max_val_loss_ratio):
+        return Verdict("running_stats_explosion", "running_statistics", seen.module)
+    return Verdict("undetermined")
+
+
+def judge_forward(first: FirstBad, evidence: Evidence) -> Verdict:
+    """Half's range was too small for sane weights, or the optimiser had ruined the weights before."""
+    if is_unstable(evidence):
+        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), first.op)
+    return Verdict("forward_overflow", "forward", first.module, first.op)
+
+
+def judge_loss(first: FirstBad, evidence: Evidence) -> Verdict:
+    """Finite outputs, and a loss that is not."""
+    return Verdict("loss_domain", "loss", None, first.op)
+
+
+def judge_backward(first: FirstBad, evidence: Evidence) -> Verdict:
+    """The loss's own slope, the head's, or a gradient too large for half further down."""
+    into_half = first.op == "_to_copy" and first.outputs[0].dtype in ("float16", "bfloat16")
+    if first.module is None and not into_half:
+        return Verdict("loss_domain", "backward", None, first.op)
+    at_head = first.module is None or first.module.startswith("head")
+    if at_head and evidence.taken.num_wrong_saturated:
+        return Verdict("saturated_head", "backward", "head", first.op)
+    if is_unstable(evidence):
+        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), first.op)
+    return Verdict("scale_collapse", "backward", first.module, first.op)
+
+
+def judge_unscale(first: FirstBad, evidence: Evidence) -> Verdict:
+    """The inverse of the loss scale is not finite."""
+    return Verdict("scale_collapse", "unscale", None, first.op)
+
+
+def judge_optimizer_step(first: FirstBad, evidence: Evidence) -> Verdict:
+    """Finite gradients, and an update that is not."""
+    return Verdict("optimizer_instability", "optimizer_step", lone_ruin(evidence.taken, evidence.kept), first.op)
+
+
+BY_PHASE = {
+    "forward": judge_forward,
+    "loss": judge_loss,
+    "backward": judge_backward,
+    "unscale": judge_unscale,
+    "optimizer_step": judge_optimizer_step,
+}
+
+
+def is_unstable(evidence: Evidence) -> bool:
+    """Whether the step is wrong in float32 too, or comes after weights had jumped."""
+    others = evidence.others.float32
+    wrong = bool(others.outputs.num_not_finite) or others.loss is None or others.state_not_finite == "weights"
+    return wrong or evidence.loss_growth > JUMP or bool(evidence.jumped and evidence.loss_growth > 2)
+
+
+def lone_jump(evidence: Evidence) -> str | None:
+    """The module whose weights jumped, if it is one alone."""
+    ranked = sorted(evidence.jumped.items(), key=lambda item: -item[1])
+    if not ranked:
+        return None
+    module = ranked[0][0].rpartition(".")[0]
+    others = [jump for name, jump in ranked if name.rpartition(".")[0] != module]
+    return module if not others or ranked[0][1] > STANDS_ALONE * others[0] else None
+
+
+def lone_ruin(taken: Taken, kept: Capsule) -> str | None:
+    """The module whose update alone is not finite."""
+    names = [name.removeprefix("model.") for name in kept.state.tensors if is_weight(name)]
+    ruined = {
+        name.rpartition(".")[0]
+        for name, update in zip(names, taken.updates, strict=True)
+        if not torch.isfinite(update).all()
+    }
+    return ruined.pop() if len(ruined) == 1 else None
+
+
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def is_weight(name: str) -> bool:
+    """Whether a tensor of the state is a parameter of the model."""
+    return name.startswith("model.") and name.rpartition(".")[2] not in BUFFERS
+
+
+def not_finite(state: Kept, prefix: str, *, weights: bool = False) -> str | None:
+    """The first weight, or else buffer, of the model that is not finite."""
+    for name, tensor in state.tensors.items():
+        if not name.startswith(prefix) or is_weight(name) != weights:
+            continue
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            return name.removeprefix(prefix)
+    return None
+
+
+def blame(cause: str, evidence: Evidence) -> str:
+    """What would have to change; AMP for what float32 alone would have cured."""
+    if cause in BLAME_OF:
+        return BLAME_OF[cause]
+    if cause == "poisoned_batchnorm" and evidence.kept.config.amp:
+        return "amp"
+    cured = evidence.kept.config.amp and not evidence.taken.is_finite and evidence.others.float32.is_finite
+    return "amp" if cured else "unknown"
+
+
+def facts(evidence: Evidence, batch_problem: str | None) -> dict[str, Any]:
+    """What the verdict rests on, as JSON can hold it."""
+    taken, first, seen = evidence.taken, evidence.taken.first, evidence.validated
+    growth = evidence.loss_growth
+    return {
+        "event": evidence.kept.where,
+        "batch": batch_problem,
+        "first_bad_operation": first.to_dict() if first else None,
+        "outputs": vars(taken.outputs),
+        "num_wrong_saturated_outputs": taken.num_wrong_saturated,
+        "loss": taken.loss,
+        "loss_scale": taken.scale if evidence.kept.config.amp else None,
+        "step_skipped": taken.skipped,
+        "not_finite_after": taken.state_not_finite,
+        "float32_loss_over_usual": growth if math.isfinite(growth) else None,
+        "largest_update_jumps": {
+            name: jump if math.isfinite(jump) else None
+            for name, jump in sorted(evidence.jumped.items(), key=lambda item: -item[1])[:5]
+        },
+        "validation_loss": finite_only(vars(seen)) if seen else None,
+    }
+
+
+def finite_only(values: dict[str, Any]) -> dict[str, Any]:
+    """None for what JSON cannot hold."""
+    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}

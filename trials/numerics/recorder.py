@@ -1,0 +1,206 @@
+"""Keeps, while a run goes on, what a capsule would need if its next step were the last good one."""
+
+import math
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from trials.data import Batch
+from trials.numerics import capsule
+from trials.numerics.capsule import Kept, facts_of, tensors_of
+from trials.numerics.flat import Flat
+from trials.numerics.health import Divergence, Health
+
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+    from trials.state import State
+
+HEALED_AFTER = 200  # good steps after which an abnormal one no longer counts as the first sign of what comes
+TRACE_STEPS = 256  # how many of the last steps a capsule tells of
+SPIKE = 10.0  # an update this many times larger than usual is abnormal
+USUAL_AFTER = 20  # steps after which there is a usual size
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the trace; tensors stay on the device until a capsule is written."""
+
+    step: int
+    epoch: int
+    index: int  # of the batch in its epoch, from 0
+    lr: float
+    loss: Tensor
+    loss_scale: float | None
+    skipped: bool
+    updates: Tensor  # norm of the step's change of each parameter tensor
+    weights: Tensor  # and the norm of the tensor itself, before
+
+    def update_ratio(self) -> float:
+        """Norm of the whole change over the norm of all weights."""
+        return float(torch.linalg.vector_norm(self.updates) / torch.linalg.vector_norm(self.weights))
+
+
+class Recorder:
+    """`before_step` and `after_step` surround each training step; neither waits for the device.
+
+    reads_late: the host learns of an event only some steps later (float32 on a GPU). The copy then stops by itself
+    where `health` has noted one, and the last steps' batches are remembered.
+    """
+
+    def __init__(self, health: Health, *, reads_late: bool = False):
+        self._health, self._reads_late = health, reads_late
+        self._flat: Flat | None = None
+        self._identity: tuple = ()
+        self._recent: deque[tuple[dict[str, Any], Batch, Tensor]] = deque(maxlen=health.read_every + 1)
+        self._trace: deque[Step] = deque(maxlen=TRACE_STEPS)
+        self._good_steps = 0
+        self._usual: float | None = None  # update ratio
+        self._stopped = False
+        self.first: Kept | None = None  # the state before the first abnormal step
+        self.first_place: dict[str, int] | None = None
+
+    def before_step(self, state: "State", batch: Batch, epoch: int, index: int) -> None:
+        """The step has not begun; `state.step` is its number already. epoch from 1, index from 0."""
+        if self._stopped:
+            return
+        self._place = {"step": state.step, "epoch": epoch, "batch": index}
+        if self._flat is None or self._identity != identity(state):
+            self._renew(state)
+        else:
+            self._flat.take(unless=self._health.seen() if self._reads_late else None)
+        facts = {**facts_of(state), "batch": index}
+        self._recent.append((facts, batch, torch.get_rng_state()))
+        self._lr = state.optimizer.param_groups[0]["lr"]
+
+    def _renew(self, state: "State") -> None:
+        """The optimiser has made or replaced tensors of its own."""
+        self._flat, self._identity = Flat(tensors_of(state)), identity(state)
+        names = [f"model.{name}" for name, _ in state.model.named_parameters()]
+        self._before = [self._flat.copies[name] for name in names]
+        self._now = Flat({name: p for name, p in zip(names, state.model.parameters(), strict=True)})
+
+    def after_step(self, loss: Tensor, loss_scale: float | None, skipped: bool) -> Tensor:
+        """Notes the step and gives the norm of its change of the weights over theirs, a scalar on the device.
+
+        The norm is not finite exactly where a weight is not.
+        """
+        assert self._flat is not None
+        self._now.take()
+        updates = torch.stack(torch._foreach_norm(torch._foreach_sub(list(self._now.copies.values()), self._before)))
+        weights = torch.stack(torch._foreach_norm(self._before))
+        ratio = torch.linalg.vector_norm(updates) / torch.linalg.vector_norm(weights)
+        if not self._stopped:
+            place = self._place
+            self._trace.append(
+                Step(
+                    place["step"],
+                    place["epoch"],
+                    place["batch"],
+                    self._lr,
+                    loss.detach(),
+                    loss_scale,
+                    skipped,
+                    updates,
+                    weights,
+                )
+            )
+            self._watch_signs(skipped, None if self._reads_late else float(ratio))
+        return ratio
+
+    def _watch_signs(self, skipped: bool, ratio: float | None) -> None:
+        """A skipped step or a sudden update is a sign, until HEALED_AFTER good ones have followed the last."""
+        spike = ratio is not None and self._usual is not None and not ratio <= SPIKE * self._usual
+        if skipped or (spike and len(self._trace) > USUAL_AFTER):
+            self._good_steps = 0
+            if self.first is None:
+                self.first, self.first_place = self._kept(self._recent[-1]), self._place
+            return
+        if ratio and math.isfinite(ratio):
+            self._usual = ratio if self._usual is None else 0.95 * self._usual + 0.05 * ratio
+        self._good_steps += 1
+        if self._good_steps >= HEALED_AFTER:
+            self.first = self.first_place = None
+
+    def stop(self) -> None:
+        """Keeps what it has: the event was at the last step."""
+        self._stopped = True
+
+    def _kept(self, moment: tuple[dict[str, Any], Batch, Tensor]) -> Kept:
+        assert self._flat is not None
+        facts, _, rng = moment
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in self._flat.copies.items()}
+        return Kept({**tensors, "rng.cpu": rng}, facts)
+
+    def write(
+        self, folder: Path, config: "TrialConfig", event: Divergence, num_steps: int, validation: Batch | None
+    ) -> None:
+        """Writes the capsule of the event. num_steps: of the whole run."""
+        moments = {moment[0]["step"]: moment for moment in self._recent}
+        moment = moments.get(event.step, self._recent[-1])
+        facts = {
+            "config": config.to_dict(),
+            "where": event.where,
+            "event": {"step": moment[0]["step"], "epoch": moment[0]["epoch"] + 1, "batch": moment[0]["batch"]},
+            "first_sign": self.first_place,  # the batches from there to the event follow from the configuration's seed
+            "num_steps": num_steps,
+            "num_threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "device": moment[1].images.device.type,
+            "trace": trace_lines(list(self._trace)),
+            "jumps": jumps(list(self._trace), [name.removeprefix("model.") for name in self._now.copies]),
+        }
+        capsule.write(folder, self._kept(moment), self.first, moment[1], validation, facts)
+
+
+def identity(state: "State") -> tuple:
+    """Changes where the optimiser or the scaler have other tensors than before."""
+    first = next(iter(state.optimizer.state.values()), {})
+    return (
+        len(state.optimizer.state),
+        *(id(value) for value in first.values()),
+        id(getattr(state.scaler, "_scale", None)),
+    )
+
+
+def trace_lines(trace: list[Step]) -> list[dict[str, Any]]:
+    """The trace as JSON can hold it; what is not finite is null."""
+    return [
+        {
+            "step": step.step,
+            "epoch": step.epoch,
+            "batch": step.index,
+            "lr": step.lr,
+            "loss": finite(float(step.loss)),
+            "loss_scale": step.loss_scale,
+            "skipped": step.skipped,
+            "update_ratio": finite(step.update_ratio()),
+        }
+        for step in trace
+    ]
+
+
+def jumps(trace: list[Step], names: list[str]) -> dict[str, float | None]:
+    """For each weight tensor its largest update ratio in the trace over its median one; null where not finite.
+
+    Biases are left out: they start at or near 0, where every ratio is large.
+    """
+    if not trace:
+        return {}
+    ratios = torch.stack([step.updates / step.weights for step in trace]).double().cpu()
+    ratios = torch.nan_to_num(ratios, nan=math.inf)
+    result: dict[str, float | None] = {}
+    for index, name in enumerate(names):
+        usual = median(ratios[:, index].tolist())
+        if usual > 0 and not name.endswith("bias"):
+            result[name] = finite(float(ratios[:, index].max()) / usual)
+    return result
+
+
+def finite(value: float) -> float | None:
+    """None for what JSON cannot hold."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,114 @@
+"""BatchNorm's running statistics beside the batches': what validation would be with others."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trials.data import Batch
+from trials.losses import LOSSES, score
+from trials.numerics.again import restored, take
+from trials.numerics.capsule import Capsule
+from trials.numerics.counterfactuals import Remedy
+
+Norms = dict[str, nn.modules.batchnorm._BatchNorm]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The validation loss after the step under each kind of statistics, NaN where outputs are not finite."""
+
+    best: float | None  # of the epochs before
+    running: float
+    of_batch: float  # each image batch normalised by itself
+    recalibrated: float  # running statistics taken anew from the training batch
+    module: str | None  # the one BatchNorm whose statistics, put right alone, help the most
+    with_module_right: float
+
+    def remedy(self, max_ratio: float) -> Remedy:
+        """Statistics taken anew: judged by the validation, since the step itself is right."""
+        finite = math.isfinite(self.recalibrated)
+        cured = finite and (self.best is None or self.recalibrated < max_ratio * self.best)
+        return Remedy("recalibrated_statistics", {}, finite, None, None, worked=cured)
+
+    def is_explosion(self, max_ratio: float) -> bool:
+        """Whether the statistics alone are to blame."""
+        cured = min((loss for loss in (self.of_batch, self.recalibrated) if math.isfinite(loss)), default=math.nan)
+        limit = max_ratio * self.best if self.best is not None else math.inf
+        return math.isfinite(cured) and (not math.isfinite(self.running) or (cured < limit and cured < self.running))
+
+
+def validated(kept: Capsule, device: torch.device) -> Validated:
+    """Takes the step, then validates on the capsule's validation images."""
+    assert kept.validation is not None
+    images = Batch(*(part.to(device) for part in vars(kept.validation).values()))
+    training = kept.batch.images.to(device)
+    state = restored(kept, device=device)
+    take(state, kept, kept.config, None, frozenset())
+    model = state.model
+    norms: Norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    saved = {name: statistics_of(norm) for name, norm in norms.items()}
+    running = loss_of(model.eval(), images, kept)
+    of_batch = loss_of(model.train(), images, kept)
+    right = batch_statistics(model, norms, images.images)
+    recalibrated = loss_with(model, norms, batch_statistics(model, norms, training), images, kept)
+    put(norms, saved)
+    alone = {name: loss_with(model, norms, {**saved, name: right[name]}, images, kept) for name in norms}
+    finite = {name: loss for name, loss in alone.items() if math.isfinite(loss)}
+    best = min(finite, key=lambda name: finite[name], default=None)
+    return Validated(
+        best=kept.state.facts["best_val_loss"],
+        running=running,
+        of_batch=of_batch,
+        recalibrated=recalibrated,
+        module=best,
+        with_module_right=finite[best] if best else math.nan,
+    )
+
+
+def statistics_of(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
+    """Running mean and variance, copied."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return norm.running_mean.clone(), norm.running_var.clone()
+
+
+def put(norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]]) -> None:
+    """Makes these the running statistics."""
+    for name, (mean, variance) in statistics.items():
+        assert norms[name].running_mean is not None
+        assert norms[name].running_var is not None
+        norms[name].running_mean.copy_(mean)  # type: ignore[union-attr]  # asserted
+        norms[name].running_var.copy_(variance)  # type: ignore[union-attr]  # asserted
+
+
+@torch.no_grad()
+def batch_statistics(model: nn.Module, norms: Norms, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """What each BatchNorm sees in training on these images; the model's running statistics become these."""
+    momenta = {name: norm.momentum for name, norm in norms.items()}
+    for norm in norms.values():
+        norm.reset_running_stats()
+        norm.momentum = 1.0
+    model.train()
+    model(images)
+    for name, norm in norms.items():
+        norm.momentum = momenta[name]
+    return {name: statistics_of(norm) for name, norm in norms.items()}
+
+
+def loss_with(
+    model: nn.Module, norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]], images: Batch, kept: Capsule
+) -> float:
+    """The loss in evaluation under these running statistics."""
+    put(norms, statistics)
+    return loss_of(model.eval(), images, kept)
+
+
+@torch.no_grad()
+def loss_of(model: nn.Module, images: Batch, kept: Capsule) -> float:
+    """The loss without autocast, as validation has it; NaN where outputs are not finite."""
+    outputs = model(images.images)
+    if not torch.isfinite(outputs).all():
+        return math.nan
+    return float(LOSSES[kept.config.loss](score(outputs, images.targets, images.valid, kept.config.head), kept.config))

@@ -1,0 +1,19 @@
+"""A network's forward pass as the configuration has it: under autocast, the head outside where it is guarded."""
+
+import torch
+
+from trials.config import TrialConfig
+from trials.models import Network
+from trials.precision import autocast
+
+AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def forward(model: Network, images_BCHW: torch.Tensor, config: TrialConfig) -> torch.Tensor:
+    """The network's outputs B,1,H,W; under autocast if the configuration has it, the head outside if guarded."""
+    dtype = AMP_DTYPES[config.amp_dtype] if config.amp else None
+    with autocast(images_BCHW.device.type, dtype):
+        if not config.float32_head:
+            return model(images_BCHW)
+        features_BCHW = model.features(images_BCHW)
+    return model.head(features_BCHW.float())
