@@ -28,6 +28,7 @@ from trials.config import TrialConfig
 from trials.numerics.account import FILE
 
 NONE = "(no alarm)"
+BUDGET_S = 5.0  # for remedies and modules, which are not judged here
 
 
 def main() -> None:
@@ -94,7 +95,7 @@ def is_within(module: str | None, truth: str) -> bool:
 
 def planted(fault: Fault, out: Path) -> dict[str, Any]:
     """Trains with the fault; divergence.json's content, {} where there is none."""
-    config = TrialConfig.from_dict({**BASE, **fault.config})
+    config = TrialConfig.from_dict({**BASE, **fault.config, "diagnosis_budget_s": BUDGET_S})
     step = trials.training.train_step
 
     def faulty_step(state, batch, watch, config):

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from trials.numerics.account import FILE as ACCOUNT
 from trials.outcome import Outcome, error_outcome, outcome_of
 
 ROWS_SHOWN = 15  # the best trials; a terminal is not endless
@@ -31,8 +32,27 @@ class OutcomeWriter(Callback):
         self._started.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
-        """completed, pruned or diverged."""
-        self._write(trial, outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s")))
+        """completed, pruned, diverged or frozen; the latter two with the account of why."""
+        outcome = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
+        self._write(trial, outcome)
+        if outcome.outcome in ("diverged", "frozen") or trial.last_result.get("num_rollbacks"):
+            self._bring_account(trial)
+
+    @staticmethod
+    def _bring_account(trial: Trial) -> None:
+        """Copies divergence.json out of the trial's checkpoint, wherever that lies, beside its outcome."""
+        checkpoint = trial.checkpoint
+        if checkpoint is None or checkpoint.filesystem is None or not trial.local_path:
+            return
+        try:
+            with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{ACCOUNT}") as file:
+                account = file.read()
+        except OSError as error:
+            print(f"{trial.trial_id}: no {ACCOUNT} beside its checkpoint ({error})", file=sys.stderr)
+            return
+        partial = Path(trial.local_path) / f".{ACCOUNT}.part"
+        partial.write_bytes(account)
+        partial.replace(partial.with_name(ACCOUNT))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
         """interrupted: trials that Ray ended without a word, since the study's time was up."""

@@ -11,7 +11,8 @@ from trials import checkpoint
 from trials.numerics.health import lowest_loss_scale
 from trials.outcome import outcome_of
 from trials.state import new_state
-from trials.step import forward, run
+from trials.step import forward
+from trials.training import run
 
 BROKEN = {"optimizer": "sgd", "lr": 1e30, "schedule": "constant", "momentum": 0.0}
 TOO_HIGH = {"amp": True, "loss_scale_init": 2.0**100}  # every step overflows until it is halved often enough

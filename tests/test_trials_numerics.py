@@ -55,8 +55,7 @@ def test_skipped_runs_go_on_over_epochs():
         for each in skipped:
             with monitor.sample(2):
                 pass
-            monitor._sampled = False
-            monitor.after_update(each)
+            monitor.after_update(each, torch.tensor(0.0))
         seen.append(monitor.epoch_ended().longest_skipped_run)
     assert seen == [2, 3]
 

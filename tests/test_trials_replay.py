@@ -68,7 +68,7 @@ def test_a_run_of_skipped_steps_keeps_the_state_before_the_first(tiny, tmp_path)
     kept = capsule.read(capsule_of(config, tmp_path))
     assert kept.where == "skipped_steps"
     assert (kept.first_state.facts["step"], kept.state.facts["step"]) == (1, 3)
-    assert kept.state.facts["scaler"]["scale"] == 2.0**98
+    assert kept.state.tensors["scaler.scale"] == 2.0**98
 
 
 def test_the_state_in_the_capsule_is_the_one_before_the_step(exploded, tiny):

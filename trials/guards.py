@@ -60,6 +60,14 @@ def clip_unscaled(optimizer: Optimizer, max_norm: float) -> None:
         nn.utils.clip_grad_norm_(parameters, max_norm)
 
 
+def was_skipped(scaler: GradScaler, optimizer: Optimizer) -> bool:
+    """Whether GradScaler skipped the optimiser's step, asked between its step() and its update().
+
+    step() has waited for the device to learn this; asking again costs nothing more.
+    """
+    return scaler.is_enabled() and any(float(found) for found in scaler._found_inf_per_device(optimizer).values())
+
+
 def keep_above(scaler: GradScaler, floor: float, scale: float) -> float:
     """Raises the loss scale, which is `scale` now, to the floor where it fell below, and gives it.
 

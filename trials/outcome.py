@@ -19,7 +19,8 @@ class Outcome:
     outcome: str
     epoch: int = 0  # the last one reported
     step: int | None = None  # of the divergence, over the whole run
-    where: str | None = None  # what was not finite: outputs, loss, weights or buffers
+    where: str | None = None  # what showed it (trials/numerics/health.py, Divergence)
+    cause: str | None = None  # of a divergence or a frozen run (trials/numerics/diagnosis.py)
     error_type: str | None = None
     error_text: str | None = None
     best_epoch: int = 0
@@ -41,6 +42,7 @@ def outcome_of(last: Mapping[str, Any], epochs: int, duration_s: float | None = 
         epoch=epoch,
         step=last.get("diverged_step"),
         where=last.get("diverged_where"),
+        cause=last.get("diverged_cause"),
         best_epoch=int(last.get("best_epoch", 0)),
         best_val_dice=best if best is not None and math.isfinite(best) else None,
         duration_s=duration_s,

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -14,10 +15,12 @@ from tqdm import tqdm
 from trials import checkpoint
 from trials.config import TrialConfig, parse_settings
 from trials.data import describe
+from trials.numerics.account import CAPSULE
+from trials.numerics.account import FILE as ACCOUNT
 from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, write_json_line
-from trials.training import CAPSULE, EpochMetrics, run
+from trials.training import EpochMetrics, run
 
-FILES = ("config.json", "params.json", "result.json", "outcome.json")  # of a run, or of a study's trial
+FILES = ("config.json", "params.json", "result.json", "outcome.json", ACCOUNT)  # of a run, or of a study's trial
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 
 
@@ -54,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2 if not last else 1
         raise
     _write(out, outcome)
+    account = out / checkpoint.FOLDER / ACCOUNT
+    if account.is_file():
+        shutil.copy(account, out / ACCOUNT)
     print(_summary(outcome, out))
     return 0 if outcome.outcome == "completed" else 1
 
@@ -131,10 +137,22 @@ def _write(out: Path, outcome: Outcome) -> None:
 
 
 def _summary(outcome: Outcome, out: Path) -> str:
-    if outcome.outcome == "diverged":
-        look = f"python -m trials.replay {out / checkpoint.FOLDER / CAPSULE}"
-        return f"diverged in epoch {outcome.epoch} at step {outcome.step}: {outcome.where}; what happened: {look}"
+    if outcome.outcome in ("diverged", "frozen"):
+        return f"{outcome.outcome} in epoch {outcome.epoch}: {_why(out)}"
     return f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
+
+
+def _why(out: Path) -> str:
+    """The account of the divergence in a few lines."""
+    told = json.loads((out / ACCOUNT).read_text())
+    place = "".join(f", {told[key]}" for key in ("phase", "module", "op") if told[key])
+    cures = ", ".join(remedy["name"] for remedy in told["remedies"] if remedy["worked"]) or "none of those tried"
+    return (
+        f"{told['where']} at step {told['step']}\n"
+        f"cause    {told['cause']}{place}; blame: {told['blame']}\n"
+        f"remedy   {cures} (judged by this one step)\n"
+        f"details  {out / ACCOUNT}; python -m trials.replay {out / checkpoint.FOLDER / CAPSULE}"
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from trials import checkpoint
 from trials.config import TrialConfig
 from trials.data import Batch, TrainLoader, first_images, prepare, split_indices
 from trials.evaluation import Evaluation, evaluate
-from trials.guards import Rollback, clip, keep_above
+from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics.account import CAPSULE, Account
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
@@ -184,23 +184,17 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
     watch.monitor.before_update(watch.loss_scale or 1.0)
     clip(state.scaler, state.optimizer, config.clip_norm)
     state.scaler.step(state.optimizer)
+    skipped = was_skipped(state.scaler, state.optimizer)
     state.scaler.update()
-    skipped = _update_loss_scale(state, watch, config) if config.amp else False
+    if config.amp:
+        watch.loss_scale = keep_above(state.scaler, config.loss_scale_floor, state.scaler.get_scale())
     if skipped and watch.statistics:
         watch.statistics.put_back()
-    update_ratio = watch.recorder.after_step(loss, watch.loss_scale, skipped)
-    watch.health.watch_state(update_ratio, watch.buffers, state.step)
-    watch.monitor.after_update(skipped, update_ratio)
+    seen = watch.recorder.after_step(loss, watch.loss_scale, skipped)
+    watch.health.watch_state(seen.weights_finite, watch.buffers, state.step)
+    watch.monitor.after_update(skipped, seen.update_ratio)
     advance(state.scheduler)
     return loss, skipped
-
-
-def _update_loss_scale(state: State, watch: Watch, config: TrialConfig) -> bool:
-    """Whether GradScaler skipped the step: it lowers its scale exactly then. The one look at it in a step."""
-    assert watch.loss_scale is not None
-    before, now = watch.loss_scale, state.scaler.get_scale()
-    watch.loss_scale = keep_above(state.scaler, config.loss_scale_floor, now)
-    return now < before
 
 
 def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Divergence | None:

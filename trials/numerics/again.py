@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trials.guards import RunningStatistics, clip_unscaled
+from trials.guards import RunningStatistics, clip_unscaled, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics import capsule
 from trials.numerics.capsule import Capsule, Kept
@@ -101,8 +101,7 @@ def take(state: State, kept: Capsule, config: Any, tracer: Tracer | None, float3
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in state.model.parameters()]
         phase("optimizer_step")
         state.scaler.step(state.optimizer)
-        state.scaler.update()
-    skipped = state.scaler.get_scale() < scale
+    skipped = was_skipped(state.scaler, state.optimizer)
     if skipped and statistics:
         statistics.put_back()
     outputs = outputs.detach()

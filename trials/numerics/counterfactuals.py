@@ -128,9 +128,11 @@ def agreement(taken: Taken, float32: Taken) -> tuple[float | None, float | None]
 
 def lower_scale(kept: Capsule, float32: Taken, deadline: Deadline, device: torch.device) -> Remedy:
     """The highest lower loss scale under which the step is finite; the last tried where there is none."""
-    scale = restored(kept).scaler.get_scale() / LOWER_BY
+    scale = min(restored(kept).scaler.get_scale() / LOWER_BY, 2.0**127)
     while True:
-        found = remedy("lower_scale", {"loss_scale_init": scale}, take_again(kept, loss_scale=scale), float32)
+        found = remedy(
+            "lower_scale", {"loss_scale_init": scale}, take_again(kept, loss_scale=scale, device=device), float32
+        )
         if found.finite or scale / LOWER_BY < MIN_LOSS_SCALE or deadline.passed():
             return found
         scale /= LOWER_BY if scale < 2.0**24 else 2.0**12  # from absurd scales in long steps

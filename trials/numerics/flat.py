@@ -29,3 +29,7 @@ class Flat:
                 torch.cat(sources, out=block)
             else:
                 block.copy_(torch.where(unless.to(block.device), block, torch.cat(sources)))
+
+    def is_finite(self) -> Tensor:
+        """Whether all values of the copy are finite: a bool scalar, not waited for."""
+        return torch.stack([torch.isfinite(block).all() for block in self._blocks]).all()

@@ -1,5 +1,6 @@
 """Looks for what makes a run diverged or frozen, without waiting for the device at every step."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,11 +54,12 @@ class Health:
         """Remembers the step if the loss is not finite."""
         self._note("loss", torch.isfinite(loss.detach()), step)
 
-    def watch_state(self, update_ratio: Tensor, buffers: list[Tensor], step: int) -> None:
-        """Remembers the step if a weight (told by the ratio, which is not finite then) or a buffer is not finite."""
-        self._note("weights", torch.isfinite(update_ratio), step)
+    def watch_state(self, weights_finite: Tensor, buffers: list[Tensor], step: int) -> None:
+        """Remembers the step if a weight or a buffer is not finite after it."""
+        self._note("weights", weights_finite, step)
         if buffers:
-            self._note("buffers", torch.isfinite(torch.stack(torch._foreach_norm(buffers))).all(), step)
+            largest = torch.stack(torch._foreach_norm(buffers, math.inf))  # a sum of squares might overflow
+            self._note("buffers", torch.isfinite(largest).all(), step)
 
     def may_read(self, step: int) -> bool:
         """Whether this is a step at which the host may wait for the device."""

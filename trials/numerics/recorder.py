@@ -45,6 +45,14 @@ class Step:
         return float(torch.linalg.vector_norm(self.updates) / torch.linalg.vector_norm(self.weights))
 
 
+@dataclass(frozen=True)
+class Updated:
+    """What a step did to the weights; scalars on the device."""
+
+    update_ratio: Tensor  # norm of the change over the norm of the weights
+    weights_finite: Tensor  # after it
+
+
 class Recorder:
     """`before_step` and `after_step` surround each training step; neither waits for the device.
 
@@ -84,11 +92,8 @@ class Recorder:
         self._before = [self._flat.copies[name] for name in names]
         self._now = Flat({name: p for name, p in zip(names, state.model.parameters(), strict=True)})
 
-    def after_step(self, loss: Tensor, loss_scale: float | None, skipped: bool) -> Tensor:
-        """Notes the step and gives the norm of its change of the weights over theirs, a scalar on the device.
-
-        The norm is not finite exactly where a weight is not.
-        """
+    def after_step(self, loss: Tensor, loss_scale: float | None, skipped: bool) -> Updated:
+        """Notes the step and gives what it did to the weights."""
         assert self._flat is not None
         self._now.take()
         updates = torch.stack(torch._foreach_norm(torch._foreach_sub(list(self._now.copies.values()), self._before)))
@@ -110,7 +115,7 @@ class Recorder:
                 )
             )
             self._watch_signs(skipped, None if self._reads_late else float(ratio))
-        return ratio
+        return Updated(ratio, self._now.is_finite())
 
     def _watch_signs(self, skipped: bool, ratio: float | None) -> None:
         """A skipped step or a sudden update is a sign, until HEALED_AFTER good ones have followed the last."""

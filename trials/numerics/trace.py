@@ -134,7 +134,7 @@ def is_finite(tensor: Tensor) -> bool:
 
 def range_of(tensor: Tensor) -> Range:
     """The tensor's range, without its values."""
-    finite = tensor.detach()[torch.isfinite(tensor.detach())].float()
+    finite = tensor.detach()[torch.isfinite(tensor.detach())].double()
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (None, None)
     num_bad = tensor.numel() - finite.numel()
     return Range(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), low, high, num_bad)

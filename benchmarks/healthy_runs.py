@@ -1,0 +1,85 @@
+"""Healthy training on pets raises no alarm: runs in float32, each with its twin under AMP.
+
+    python benchmarks/healthy_runs.py --data-root DIR
+
+A run is healthy if its Dice of the last epochs is within 0.02 of its float32 twin's (float32 runs are their own twin).
+Counted are the healthy ones that were called diverged or frozen. Both networks, deconv and bilinear, three optimiser
+settings, several seeds, EPOCHS epochs, all limits at their defaults.
+"""
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from trials.config import TrialConfig
+from trials.numerics.account import FILE
+from trials.training import run
+
+EPOCHS = 20
+BASE = dict(data="pets", width=6, image_size=32, batch_size=16, train_limit=384, val_limit=96, augment="flip")
+SETTINGS = (
+    dict(lr=3e-3, schedule="one_cycle"),
+    dict(lr=1e-3, schedule="cosine"),
+    dict(lr=2e-3, schedule="constant", optimizer="adamw", weight_decay=0.01),
+)
+WITHIN = 0.02
+LAST = 3  # epochs whose mean is compared
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", default="../shared", help="the folder that holds oxford-iiit-pet/")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=2)
+    options = parser.parse_args()
+    root = str(Path(options.data_root).absolute())
+    tasks = [
+        {**BASE, **settings, "data_root": root, "model": model, "upsample": upsample, "seed": seed, "epochs": EPOCHS}
+        for seed, settings, model, upsample in itertools.product(
+            range(options.seeds), SETTINGS, ("unet", "resnet34_unet"), ("deconv", "bilinear")
+        )
+    ]
+    context = multiprocessing.get_context("spawn")
+    healthy = alarms = runs = 0
+    with context.Pool(options.processes, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for pair in pool.imap_unordered(pair_of_runs, tasks):
+            print(json.dumps(pair), flush=True)
+            for twin in ("float32", "amp"):
+                runs += 1
+                is_healthy = pair[twin]["alarm"] is None and abs(pair[twin]["dice"] - pair["float32"]["dice"]) <= WITHIN
+                healthy += is_healthy
+                alarms += pair[twin]["alarm"] is not None
+    print(f"{runs} runs, {healthy} healthy without alarm, {alarms} alarms, the others end farther from their twin")
+
+
+def pair_of_runs(fields: dict[str, Any]) -> dict[str, Any]:
+    """The run in float32 and under AMP: mean Dice of the last epochs, skipped steps, and the alarm if there was one."""
+    named = ("model", "upsample", "lr", "schedule", "seed")
+    return {name: fields[name] for name in named} | {
+        "float32": one_run({**fields, "amp": False}),
+        "amp": one_run({**fields, "amp": True}),
+    }
+
+
+def one_run(fields: dict[str, Any]) -> dict[str, Any]:
+    """One run's end."""
+    with tempfile.TemporaryDirectory() as out:
+        epochs = list(run(TrialConfig.from_dict(fields), out=Path(out)))
+        account = Path(out) / FILE
+        alarm = json.loads(account.read_text())["cause"] if account.is_file() else None
+    dice = float(np.mean([metrics.val_dice for metrics in epochs[-LAST:]]))
+    return {"dice": dice, "skipped": sum(metrics.num_skipped_steps for metrics in epochs), "alarm": alarm}
+
+
+if __name__ == "__main__":
+    main()
