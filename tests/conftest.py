@@ -22,6 +22,7 @@ TINY = {
     "val_limit": 8,
     "augment": "flip",
     "lr": 3e-3,
+    "diagnosis_budget_s": 1.0,
 }
 
 

@@ -31,8 +31,8 @@ class Taken:
     state_not_finite: str | None  # weights or buffers after the step
     num_wrong_saturated: int  # outputs of a sigmoid head that are exactly 0 or 1 and on the wrong side
     outputs_values: Tensor = field(repr=False, compare=False)
-    gradients: list[Tensor] = field(repr=False, compare=False)  # unscaled and clipped, as the optimiser got them
-    updates: list[Tensor] = field(repr=False, compare=False)  # changes of the weights
+    gradients: dict[str, Tensor] = field(repr=False, compare=False)  # unscaled and clipped, as the optimiser got them
+    updates: dict[str, Tensor] = field(repr=False, compare=False)  # changes of the weights, in the model's order
 
     @property
     def is_finite(self) -> bool:
@@ -81,7 +81,8 @@ def take(state: State, kept: Capsule, config: Any, tracer: Tracer | None, float3
     images, targets, valid = (part.to(device) for part in vars(kept.batch).values())
     health = Health(device)
     statistics = RunningStatistics(state.model) if config.guard_statistics else None
-    before = [parameter.detach().clone() for parameter in state.model.parameters()]
+    weights = dict(state.model.named_parameters())
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
     phase = partial(_set_phase, tracer)
     state.model.train()
     scale = state.scaler.get_scale()
@@ -98,7 +99,7 @@ def take(state: State, kept: Capsule, config: Any, tracer: Tracer | None, float3
         phase("unscale")
         state.scaler.unscale_(state.optimizer)
         clip_unscaled(state.optimizer, config.clip_norm)
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in state.model.parameters()]
+        gradients = {n: torch.zeros_like(w) if w.grad is None else w.grad.clone() for n, w in weights.items()}
         phase("optimizer_step")
         state.scaler.step(state.optimizer)
     skipped = was_skipped(state.scaler, state.optimizer)
@@ -116,7 +117,7 @@ def take(state: State, kept: Capsule, config: Any, tracer: Tracer | None, float3
         num_wrong_saturated=int((wrong & (valid > 0)).sum()) if config.head == "sigmoid" else 0,
         outputs_values=outputs,
         gradients=gradients,
-        updates=[p.detach() - old for p, old in zip(state.model.parameters(), before, strict=True)],
+        updates={name: weight.detach() - before[name] for name, weight in weights.items()},
     )
 
 

@@ -7,7 +7,7 @@ remedy it would not have fallen.
 """
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ AGREES = 0.9
 LOWER_BY = 4.0  # from one loss scale that is tried to the next
 MIN_LOSS_SCALE = 2.0**-24
 CLIP_NORM = 1.0
+MAX_SETS = 64  # of modules that are tried
 
 
 class Deadline:
@@ -46,19 +47,27 @@ class Remedy:
 
 
 @dataclass(frozen=True)
+class FloatSet:
+    """Leaf modules that suffice in float32."""
+
+    names: tuple[str, ...]
+    is_smallest: bool  # none can be left out; False where the search was cut short
+
+
+@dataclass(frozen=True)
 class Counterfactuals:
     """What the step would have been."""
 
     float32: Taken
     remedies: tuple[Remedy, ...]
-    float32_modules: tuple[str, ...] | None  # the smallest set found; None: not searched, or none helps
-    is_whole: bool = field(default=True)  # False where time was up
+    float32_modules: FloatSet | None  # None: not searched, or none helps
+    is_whole: bool = True  # False where the search was cut short
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it, without the step itself."""
         return {
             "remedies": [asdict(remedy) for remedy in self.remedies],
-            "float32_modules": list(self.float32_modules) if self.float32_modules is not None else None,
+            "float32_modules": list(self.float32_modules.names) if self.float32_modules else None,
             "float32_step": {"finite": self.float32.is_finite, "loss": self.float32.loss},
             "search_complete": self.is_whole,
         }
@@ -91,7 +100,8 @@ def counterfactuals(kept: Capsule, deadline: Deadline, device: torch.device) -> 
         return Counterfactuals(float32, tuple(remedies), None)
     remedies.append(lower_scale(kept, float32, deadline, device))
     modules = smallest_float32_set(kept, float32, scale, deadline, device) if float32.is_finite else None
-    return Counterfactuals(float32, tuple(remedies), modules, is_whole=not deadline.passed())
+    is_whole = not deadline.passed() and (modules is None or modules.is_smallest)
+    return Counterfactuals(float32, tuple(remedies), modules, is_whole)
 
 
 def float32_step(kept: Capsule, device: torch.device) -> Taken:
@@ -122,7 +132,7 @@ def is_right(taken: Taken, float32: Taken) -> bool:
 def agreement(taken: Taken, float32: Taken) -> tuple[float | None, float | None]:
     """Cosines of the gradients and of the updates with float32's; None where there is none."""
     pairs = ((taken.gradients, float32.gradients), (taken.updates, float32.updates))
-    values = [cosine(ours, theirs) for ours, theirs in pairs]
+    values = [cosine(list(ours.values()), list(theirs.values())) for ours, theirs in pairs]
     return tuple(value if abs(value) <= 1 + 1e-9 else None for value in values)  # type: ignore[return-value]  # two
 
 
@@ -140,13 +150,20 @@ def lower_scale(kept: Capsule, float32: Taken, deadline: Deadline, device: torch
 
 def smallest_float32_set(
     kept: Capsule, float32: Taken, scale: float | None, deadline: Deadline, device: torch.device
-) -> tuple[str, ...] | None:
+) -> FloatSet | None:
     """A set of leaf modules that suffices in float32 and none of which can be left out; None where no set does.
 
     Delta debugging (Zeller and Hildebrandt 2002, ddmin): halves, then finer parts, then what is left without one part.
     """
 
+    num_tried = 0
+
+    def is_over() -> bool:
+        return num_tried >= MAX_SETS or deadline.passed()
+
     def suffices(names: list[str]) -> bool:
+        nonlocal num_tried
+        num_tried += 1
         taken = take_again(kept, loss_scale=scale, float32_modules=frozenset(names), device=device)
         return is_right(taken, float32)
 
@@ -154,10 +171,10 @@ def smallest_float32_set(
     if suffices([]) or not suffices(names):
         return None
     parts = 2
-    while len(names) > 1 and not deadline.passed():
+    while len(names) > 1 and not is_over():
         pieces = [names[len(names) * k // parts : len(names) * (k + 1) // parts] for k in range(parts)]
         rests = [[name for name in names if name not in piece] for piece in pieces] if parts > 2 else []
-        smaller = next((each for each in (*pieces, *rests) if not deadline.passed() and suffices(each)), None)
+        smaller = next((each for each in (*pieces, *rests) if not is_over() and suffices(each)), None)
         if smaller is not None:
             parts = 2 if smaller in pieces else max(2, parts - 1)
             names = smaller
@@ -165,4 +182,4 @@ def smallest_float32_set(
             break
         else:
             parts = min(len(names), 2 * parts)
-    return tuple(names)
+    return FloatSet(tuple(names), is_smallest=not is_over())

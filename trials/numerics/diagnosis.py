@@ -130,6 +130,8 @@ def judge(evidence: Evidence) -> Verdict:
     buffer = not_finite(kept.state, "model.")
     if buffer and taken.loss is not None and not taken.outputs.num_not_finite:
         return Verdict("poisoned_batchnorm", "running_statistics", buffer.rpartition(".")[0])
+    if ruined := ruined_moments(kept, list(taken.updates)):
+        return Verdict("optimizer_instability", "optimizer_step", lone_module(ruined))
     first = taken.first
     if first is None:
         return Verdict("scale_collapse") if kept.config.amp and kept.where == "loss_scale" else Verdict("undetermined")
@@ -176,7 +178,7 @@ def judge_unscale(first: FirstBad, evidence: Evidence) -> Verdict:
 
 def judge_optimizer_step(first: FirstBad, evidence: Evidence) -> Verdict:
     """Finite gradients, and an update that is not."""
-    return Verdict("optimizer_instability", "optimizer_step", lone_ruin(evidence.taken, evidence.kept), first.op)
+    return Verdict("optimizer_instability", "optimizer_step", lone_ruin(evidence.taken), first.op)
 
 
 BY_PHASE = {
@@ -205,15 +207,25 @@ def lone_jump(evidence: Evidence) -> str | None:
     return module if not others or ranked[0][1] > STANDS_ALONE * others[0] else None
 
 
-def lone_ruin(taken: Taken, kept: Capsule) -> str | None:
+def lone_ruin(taken: Taken) -> str | None:
     """The module whose update alone is not finite."""
-    names = [name.removeprefix("model.") for name in kept.state.tensors if is_weight(name)]
-    ruined = {
-        name.rpartition(".")[0]
-        for name, update in zip(names, taken.updates, strict=True)
-        if not torch.isfinite(update).all()
-    }
-    return ruined.pop() if len(ruined) == 1 else None
+    return lone_module([name for name, update in taken.updates.items() if not torch.isfinite(update).all()])
+
+
+def lone_module(weights: list[str]) -> str | None:
+    """The module that all these weights belong to, if there is one."""
+    modules = {name.rpartition(".")[0] for name in weights}
+    return modules.pop() if len(modules) == 1 else None
+
+
+def ruined_moments(kept: Capsule, weights: list[str]) -> list[str]:
+    """The weights whose optimiser state was not finite before the step; `weights` in the model's order."""
+    found = [
+        weights[int(name.split(".")[1])]
+        for name, tensor in kept.state.tensors.items()
+        if name.startswith("optimizer.") and not torch.isfinite(tensor).all()
+    ]
+    return sorted(set(found))
 
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
