@@ -2,7 +2,15 @@
 
 import pandas as pd
 
-from analysis.effects import divergences, level_summary, outcome_counts, seed_spread, settings_columns
+from analysis.effects import (
+    causes,
+    common_remedies,
+    divergences,
+    level_summary,
+    outcome_counts,
+    seed_spread,
+    settings_columns,
+)
 from analysis.factors import Factor
 from analysis.load import Study
 from analysis.records import is_number
@@ -33,6 +41,8 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
         "test": study.test,
         "levels": {factor.name: level_summary(ranked, factor, study.metric).to_dict("records") for factor in choices},
         "first_divergence": next(iter(divergences(ranked, factors).to_dict("records")), None),
+        "causes": causes(ranked),
+        "common_remedies": common_remedies(ranked),
         "search": study.study["options"].get("search"),
         "scheduler": study.study["options"].get("scheduler"),
         "num_repeated_settings": len(spread),
@@ -130,7 +140,17 @@ def divergence_sentence(facts: dict) -> str:
     where = f", in the {first['where']}" if first["where"] else ""
     epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
     diverged = f"{number} of {count(facts['num_trials'], 'trial')} diverged"
-    return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}."
+    return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}.{cause_sentence(facts)}"
+
+
+def cause_sentence(facts: dict) -> str:
+    """What the accounts of the divergences say; begins with a space, or is empty."""
+    if not facts["causes"]:
+        return ""
+    told = listed([f"{name.replace('_', ' ')} ({number})" for name, number in facts["causes"].items()])
+    cures = listed([name.replace("_", " ") for name in facts["common_remedies"]])
+    cured = f" In the step of every one of them these would have been right: {cures}." if cures else ""
+    return f" Causes: {told}.{cured}"
 
 
 def caution_sentences(facts: dict) -> list[str]:

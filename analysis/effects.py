@@ -103,13 +103,31 @@ def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["outcome", "num_trials", "meaning"])
 
 
+WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "outcome_remedies")
+
+
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
-    """The diverged trials, the earliest first: settings, and when and where it was seen."""
+    """The diverged trials, the earliest first: settings, when and where it was seen, and why, where that is told."""
     found = trials[trials["outcome"] == "diverged"]
     found = found.sort_values(["outcome_epoch", "outcome_step", "folder"], key=sortable, na_position="last")
-    names = ["trial", *settings_columns(trials, factors), "seed", "outcome_epoch", "outcome_step", "outcome_where"]
+    seen = ["outcome_epoch", "outcome_step", "outcome_where"]
+    why = [name for name in WHY if name in found and found[name].notna().any()]
+    names = ["trial", *settings_columns(trials, factors), "seed", *seen, *why]
     found = found[[name for name in dict.fromkeys(names) if name in found]]
-    return found.rename(columns={"outcome_epoch": "epoch", "outcome_step": "step", "outcome_where": "where"})
+    return found.rename(columns={name: name.removeprefix("outcome_") for name in (*seen, *why)})
+
+
+def causes(trials: pd.DataFrame) -> dict[str, int]:
+    """How many diverged trials have which cause, the commonest first; those without an account are left out."""
+    found = trials.loc[trials["outcome"].isin(["diverged", "frozen"]), "outcome_cause"]
+    return {str(cause): int(number) for cause, number in found.value_counts().items()}
+
+
+def common_remedies(trials: pd.DataFrame) -> list[str]:
+    """What worked in the captured step of every trial that has an account of its divergence."""
+    told = trials.loc[trials["outcome_cause"].notna(), "outcome_remedies"].fillna("")
+    sets = [set(names.split(", ")) - {""} for names in told]
+    return sorted(set.intersection(*sets)) if sets else []
 
 
 def failures(trials: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,7 @@ RAY_KEYS = {
     "should_checkpoint",
     "checkpoint_dir_name",
 }
-TEXTS = ("diverged_where", "tightest_layer")  # measurements that are words
+TEXTS = ("diverged_where", "diverged_cause", "diverged_blame", "tightest_layer")  # measurements that are words
 
 NO_RESULTS = "no results yet"
 NO_OUTCOME = "no outcome.json (counted as running in an open study, else as interrupted)"
@@ -45,10 +45,11 @@ def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, list[dict]]:
     outcome, outcome_problems = read_outcome(folder / "outcome.json")
     epochs, epoch_problems = epochs_of(rows)
     end, end_problems = end_of(outcome, epochs, open_study=open_study)
-    problems += outcome_problems + epoch_problems + end_problems
+    account, account_problems = read_account(folder / "divergence.json")
+    problems += outcome_problems + epoch_problems + end_problems + account_problems
     settings = {key: scalar(value) for key, value in config.items()}
     head = {"folder": folder.name, "trial": trial_name(folder, rows)}
-    return settings | head | end | {"gaps": problems}, [head | row for row in epochs]
+    return settings | head | end | account | {"gaps": problems}, [head | row for row in epochs]
 
 
 def trial_name(folder: Path, rows: list[dict]) -> str:
@@ -69,6 +70,16 @@ def read_outcome(path: Path) -> tuple[dict, list[str]]:
         if outcome.get(key) is not None and not is_number(outcome[key])
     ]
     return outcome | dict.fromkeys(odd), [f"an outcome.json with no number in {', '.join(odd)}"] if odd else []
+
+
+def read_account(path: Path) -> tuple[dict, list[str]]:
+    """Why a trial diverged, from divergence.json; None in every column where there is none."""
+    account, problem = read_object(path)
+    columns = {f"outcome_{key}": scalar(account.get(key)) for key in ("cause", "blame", "phase", "module", "op")}
+    remedies = account.get("remedies") if isinstance(account.get("remedies"), list) else []
+    worked = [str(each.get("name")) for each in remedies if isinstance(each, dict) and each.get("worked") is True]
+    columns["outcome_remedies"] = ", ".join(worked) if account else None
+    return columns, [] if problem in (None, MISSING) else [f"a divergence.json that {problem}"]
 
 
 def epochs_of(rows: list[dict]) -> tuple[list[dict], list[str]]:
