@@ -158,8 +158,8 @@ def divergence_section(trials: pd.DataFrame, factors: list[Factor]) -> Section:
         none = f"None of {count(len(trials), 'trial')} diverged." if len(trials) else "No trial has started."
         return Section(title, [Text(none)])
     caption = (
-        f"{len(found)} of {count(len(trials), 'trial')} diverged; the earliest first, and where it was seen. Remedies are"
-        " settings under which the captured step is finite and agrees with float32's; one step, not a whole run."
+        f"{len(found)} of {count(len(trials), 'trial')} diverged; the earliest first, and where it was seen. Remedies"
+        " are settings under which the captured step is finite and agrees with float32's; one step, not a whole run."
     )
     return Section(title, [Table("divergences", caption, found), *divergence_picture(trials, factors)])
 

@@ -4,11 +4,17 @@ import pytest
 import torch
 from torch import nn
 
+from trials.data import TrainLoader, prepare
 from trials.losses import bce_loss, score
 from trials.models import build_model
+from trials.numerics import capsule
+from trials.numerics.health import Health
 from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, measured
+from trials.numerics.recorder import Recorder
 from trials.numerics.trace import Tracer, cosine
 from trials.precision import autocast
+from trials.state import new_state, new_watch
+from trials.training import train_step
 
 
 def test_shares_are_of_float16s_range():
@@ -100,3 +106,24 @@ def test_the_same_head_is_finite_in_float32(tiny):
 
 def test_the_cosine_of_opposite_gradients_is_minus_one():
     assert cosine([torch.ones(3)], [-2 * torch.ones(3)]) == pytest.approx(-1)
+
+
+def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
+    config, cpu = tiny(train_limit=64), torch.device("cpu")
+    loader, state = TrainLoader(prepare(config), config, cpu), new_state(config, cpu, 100)
+    watch = new_watch(state.model, cpu, config)
+    watch.health = Health(cpu, read_every=16)
+    watch.recorder = Recorder(watch.health, reads_late=True)
+    state.model.train()
+    for watch.batch_index in range(6):
+        state.step += 1
+        if state.step == 3:
+            state.optimizer.param_groups[0]["lr"] = 1e37  # the next step's outputs are not finite
+        train_step(state, loader.batch(1, watch.batch_index), watch, config)
+    event = watch.health.first_divergence()
+    watch.recorder.write(tmp_path, config, event, 100, None)
+    kept = capsule.read(tmp_path)
+    assert (event.step, event.where) == (4, "outputs")
+    assert kept.facts["event"] == {"step": 4, "epoch": 1, "batch": 3}
+    assert torch.equal(kept.batch.images, loader.batch(1, 3).images)
+    assert all(torch.isfinite(tensor).all() for tensor in kept.state.tensors.values())

@@ -89,7 +89,7 @@ def test_a_changed_capsule_is_refused(exploded, capsys):
 def test_the_command_names_phase_and_operation(exploded, capsys):
     assert replay.main([str(exploded)]) == 0
     printed = capsys.readouterr().out
-    assert "step 2, diverged: outputs" in printed
+    assert "step 2 (epoch 1, batch 1), diverged: outputs" in printed
     assert "in the forward phase" in printed
 
 

@@ -1,7 +1,9 @@
 """The captured step under other settings, and the smallest set of modules that must run in float32 for it to be right.
 
-A remedy worked if under it the step is finite, is taken, and agrees with the step in float32: gradients and update
-both with a cosine above AGREES. So a loss scale under which gradients vanish is no cure, nor is a skipped step.
+A remedy worked if under it the step is finite, is taken, and agrees with the step in float32: what the optimiser is
+given, the unscaled gradients, with a cosine above AGREES. So a loss scale under which gradients vanish is no cure, nor
+is a skipped step. The change of the weights is compared too, but not judged by: Adam's momentum hides gradients that
+have vanished, and in its first steps only their signs count.
 Where skipped steps had lowered the loss scale before, it is put back to what it was before the first of them: under a
 remedy it would not have fallen.
 """
@@ -123,10 +125,9 @@ def remedy(name: str, settings: dict[str, Any], taken: Taken, float32: Taken) ->
 
 
 def is_right(taken: Taken, float32: Taken) -> bool:
-    """Finite, taken, and in the direction of float32's step."""
-    if not (taken.is_finite and float32.is_finite):
-        return False
-    return all(value is not None and value > AGREES for value in agreement(taken, float32))
+    """Finite, taken, and in the direction of float32's gradients."""
+    gradient, _ = agreement(taken, float32)
+    return taken.is_finite and float32.is_finite and gradient is not None and gradient > AGREES
 
 
 def agreement(taken: Taken, float32: Taken) -> tuple[float | None, float | None]:
