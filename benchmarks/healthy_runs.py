@@ -26,7 +26,7 @@ from trials.numerics.account import FILE
 from trials.training import run
 
 EPOCHS = 20
-BASE = dict(data="pets", width=6, image_size=32, batch_size=16, train_limit=384, val_limit=96, augment="flip")
+BASE = dict(data="pets", width=6, image_size=32, batch_size=16, train_limit=192, val_limit=96, augment="flip")
 SETTINGS = (
     dict(lr=3e-3, schedule="one_cycle"),
     dict(lr=1e-3, schedule="cosine"),
@@ -56,10 +56,10 @@ def main() -> None:
             print(json.dumps(pair), flush=True)
             for twin in ("float32", "amp"):
                 runs += 1
-                is_healthy = pair[twin]["alarm"] is None and abs(pair[twin]["dice"] - pair["float32"]["dice"]) <= WITHIN
+                is_healthy = abs(pair[twin]["dice"] - pair["float32"]["dice"]) <= WITHIN
                 healthy += is_healthy
-                alarms += pair[twin]["alarm"] is not None
-    print(f"{runs} runs, {healthy} healthy without alarm, {alarms} alarms, the others end farther from their twin")
+                alarms += is_healthy and pair[twin]["alarm"] is not None
+    print(f"{runs} runs, {healthy} of them healthy, {alarms} alarms in those")
 
 
 def pair_of_runs(fields: dict[str, Any]) -> dict[str, Any]:
@@ -72,11 +72,12 @@ def pair_of_runs(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def one_run(fields: dict[str, Any]) -> dict[str, Any]:
-    """One run's end."""
+    """One run's end; it trains on after an alarm, so that one sees whether it was healthy all the same."""
     with tempfile.TemporaryDirectory() as out:
-        epochs = list(run(TrialConfig.from_dict(fields), out=Path(out)))
+        epochs = list(run(TrialConfig.from_dict({**fields, "on_divergence": "continue"}), out=Path(out)))
         account = Path(out) / FILE
-        alarm = json.loads(account.read_text())["cause"] if account.is_file() else None
+        told = json.loads(account.read_text()) if account.is_file() else None
+        alarm = f"{told['where']} in epoch {told['epoch']}: {told['cause']}" if told else None
     dice = float(np.mean([metrics.val_dice for metrics in epochs[-LAST:]]))
     return {"dice": dice, "skipped": sum(metrics.num_skipped_steps for metrics in epochs), "alarm": alarm}
 

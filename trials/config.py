@@ -60,6 +60,7 @@ class TrialConfig:
     min_loss_scale: float = _number(0.0, 0)  # 0: the scale under which a pixel's gradient vanishes in float16
     max_skipped_run: int = _number(50, 1)  # steps skipped in a row
     max_val_loss_ratio: float = _number(3.0, 1)  # validation loss over its best, while the training loss is not
+    val_loss_patience: int = _number(2, 1)  # epochs in a row beyond that ratio; one alone is often a passing lag
     diagnosis_budget_s: float = _number(60.0, 0)  # for the search for remedies, after a divergence
 
     # Guards (trials/guards.py)

@@ -71,8 +71,9 @@ def from_first(kept: Capsule, data_root: str | None) -> int:
     while state.step <= kept.facts["event"]["step"]:
         epoch, watch.batch_index = state.epoch + 1, index
         loss, skipped = train_step(state, loader.batch(epoch, index), watch, config)
+        shown = float(loss.detach())
         scale = "-" if watch.loss_scale is None else f"{watch.loss_scale:g}"
-        print(f"{state.step:>8} {epoch:>6} {index:>6} {float(loss):>12.6g} {scale:>12}  {'yes' if skipped else ''}")
+        print(f"{state.step:>8} {epoch:>6} {index:>6} {shown:>12.6g} {scale:>12}  {'yes' if skipped else ''}")
         state.step += 1
         index += 1
         if index == len(loader):

@@ -21,7 +21,16 @@ from trials.numerics.monitor import Monitor
 from trials.numerics.recorder import Recorder
 from trials.optimizers import OPTIMIZERS, SCHEDULES
 
-COUNTERS = ("epoch", "step", "best_epoch", "best_val_dice", "best_val_loss", "best_train_loss", "num_rollbacks")
+COUNTERS = (
+    "epoch",
+    "step",
+    "best_epoch",
+    "best_val_dice",
+    "best_val_loss",
+    "best_train_loss",
+    "high_val_epochs",
+    "num_rollbacks",
+)
 
 
 @dataclass
@@ -38,6 +47,7 @@ class State:
     best_val_dice: float = -1.0
     best_val_loss: float = math.inf
     best_train_loss: float = math.inf
+    high_val_epochs: int = 0  # in a row until now, with a validation loss beyond max_val_loss_ratio
     num_rollbacks: int = 0
 
 
@@ -110,7 +120,7 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     state.scheduler.load_state_dict(content["scheduler"])
     state.scaler.load_state_dict(content["scaler"])
     for name in COUNTERS:
-        setattr(state, name, content[name])
+        setattr(state, name, content.get(name, getattr(state, name)))  # older checkpoints have fewer
     watch.largest, watch.monitor.skipped_run = content["largest"], content["skipped_run"]
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
     torch.set_num_threads(content["num_threads"])

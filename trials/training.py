@@ -212,8 +212,11 @@ def _divergence_after_epoch(
     state: State, trained: TrainedEpoch, evaluation: Evaluation | None, config: TrialConfig
 ) -> Divergence | None:
     where = non_finite_state(state.model) or ("val_outputs" if evaluation is None else None)
-    if where is None and evaluation is not None and evaluation.loss > config.max_val_loss_ratio * state.best_val_loss:
-        where = "val_loss" if trained.loss <= config.max_val_loss_ratio * state.best_train_loss else None
+    is_high = evaluation is not None and evaluation.loss > config.max_val_loss_ratio * state.best_val_loss
+    is_high = is_high and trained.loss <= config.max_val_loss_ratio * state.best_train_loss
+    state.high_val_epochs = state.high_val_epochs + 1 if is_high else 0
+    if where is None and state.high_val_epochs >= config.val_loss_patience:
+        where = "val_loss"
     if where is None and trained.num_skipped_steps == trained.num_steps:
         where = "frozen"
     return Divergence(state.step, where) if where else None
