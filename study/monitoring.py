@@ -131,10 +131,12 @@ class Progress(Callback):
         if self._live and not outcome.error_text:
             return  # the table shows it
         best = "" if outcome.best_val_dice is None else f", best val_dice {outcome.best_val_dice:.4f}"
+        cause = f" ({outcome.cause})" if outcome.cause else ""
         error = f": {outcome.error_type}: {outcome.error_text}" if outcome.error_text else ""
         settings = " ".join(f"{axis}={_short(trial.config[axis])}" for axis in self._axes if axis in trial.config)
         self._console.print(
-            f"[{self._num_ended}/{self._num_trials}] {outcome.outcome} after epoch {outcome.epoch}{best}{error} | "
+            f"[{self._num_ended}/{self._num_trials}] {outcome.outcome}{cause} after epoch {outcome.epoch}"
+            f"{best}{error} | "
             f"{settings} | {self._remaining()}",
             markup=False,
             highlight=False,

@@ -15,6 +15,7 @@ from pyarrow.fs import FileType
 from ray import tune
 
 from trials.config import TrialConfig
+from trials.numerics.account import FILE as ACCOUNT
 from trials.training import run
 
 # What a metric is worth at its worst, where a trial diverged before it had one. 100 is the bound of BCE in torch.
@@ -43,6 +44,8 @@ def train_trial(params: dict[str, Any]) -> None:
         history = json.loads(history_file.read_text()) if resume else []
         for metrics in run(config, out=out, resume=resume):
             history.append(searchable([*history, asdict(metrics)]))
+            if metrics.diverged_cause:  # for the trial's log in the dashboard
+                print((out / ACCOUNT).read_text())
             if not metrics.diverged:
                 history_file.write_text(json.dumps(history))
             checkpoint = tune.Checkpoint.from_directory(place) if any(out.iterdir()) else None

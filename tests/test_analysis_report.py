@@ -244,3 +244,31 @@ def test_a_users_own_file_in_the_report_is_left_alone(tmp_path):
     (report / "figures/mine.png").write_bytes(b"mine")
     write_report(folder)
     assert (report / "figures/mine.png").read_bytes() == b"mine"
+
+
+def test_the_report_names_causes_and_what_would_have_cured_all_of_them(tmp_path):
+    write_study(tmp_path / "s", [Trial(lines=[diverged_line(1, 0.1)]) for _ in range(2)])
+    for number, cures in enumerate([("float32", "float32_head"), ("float32_head",)]):
+        folder = sorted((tmp_path / "s").glob("*/result.json"))[number].parent
+        remedies = [{"name": name, "worked": True} for name in cures] + [{"name": "clipping", "worked": False}]
+        account = {
+            "cause": "saturated_head",
+            "blame": "amp",
+            "phase": "backward",
+            "module": "head",
+            "remedies": remedies,
+        }
+        (folder / "divergence.json").write_text(json.dumps(account))
+    assert main([str(tmp_path / "s")]) == 0
+    text = (tmp_path / "s/report/report.md").read_text()
+    assert (
+        "Causes: saturated head (2). In the step of every one of them these would have been right: float32 head."
+        in text
+    )
+
+
+def test_a_broken_account_is_a_stated_gap(tmp_path):
+    write_study(tmp_path / "s", [Trial(lines=[diverged_line(1, 0.1)])])
+    next((tmp_path / "s").glob("*/result.json")).with_name("divergence.json").write_text("{")
+    assert main([str(tmp_path / "s")]) == 0
+    assert "a divergence.json that cannot be read" in (tmp_path / "s/report/report.md").read_text()
