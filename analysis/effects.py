@@ -125,7 +125,8 @@ def causes(trials: pd.DataFrame) -> dict[str, int]:
 
 def common_remedies(trials: pd.DataFrame) -> list[str]:
     """What worked in the captured step of every trial that has an account of its divergence."""
-    told = trials.loc[trials["outcome_cause"].notna(), "outcome_remedies"].fillna("")
+    bad = trials["outcome"].isin(["diverged", "frozen"]) & trials["outcome_cause"].notna()
+    told = trials.loc[bad, "outcome_remedies"].fillna("")
     sets = [set(names.split(", ")) - {""} for names in told]
     return sorted(set.intersection(*sets)) if sets else []
 

@@ -32,11 +32,10 @@ class OutcomeWriter(Callback):
         self._started.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
-        """completed, pruned, diverged or frozen; the latter two with the account of why."""
+        """completed, pruned, diverged or frozen; with the account of what went wrong on its way."""
         outcome = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
         self._write(trial, outcome)
-        if outcome.outcome in ("diverged", "frozen") or trial.last_result.get("num_rollbacks"):
-            self._bring_account(trial)
+        self._bring_account(trial)
 
     @staticmethod
     def _bring_account(trial: Trial) -> None:
@@ -47,9 +46,8 @@ class OutcomeWriter(Callback):
         try:
             with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{ACCOUNT}") as file:
                 account = file.read()
-        except OSError as error:
-            print(f"{trial.trial_id}: no {ACCOUNT} beside its checkpoint ({error})", file=sys.stderr)
-            return
+        except FileNotFoundError:
+            return  # nothing went wrong in it
         partial = Path(trial.local_path) / f".{ACCOUNT}.part"
         partial.write_bytes(account)
         partial.replace(partial.with_name(ACCOUNT))

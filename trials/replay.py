@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
         kept = capsule.read(options.capsule)
         device = pick_device(options.device)
         if options.from_first:
-            return from_first(kept, options.data_root)
+            return from_first(kept, options.data_root, device)
     except (ValueError, OSError, KeyError) as error:
         print(f"trials.replay: {error}", file=sys.stderr)
         return 2
@@ -51,7 +51,7 @@ def replay(kept: Capsule, device: torch.device | None = None) -> Taken:
     return take_again(kept, traced=True, device=device)
 
 
-def from_first(kept: Capsule, data_root: str | None) -> int:
+def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> int:
     """Trains from the state before the first sign to the event, a line a step, with the data set's own batches.
 
     Raises ValueError where there was no earlier sign.
@@ -59,10 +59,9 @@ def from_first(kept: Capsule, data_root: str | None) -> int:
     if kept.first_state is None:
         raise ValueError("this capsule has no earlier sign: the event was the first abnormal step")
     torch.set_num_threads(kept.facts["num_threads"])
-    device = torch.device("cpu")
     config = kept.config if data_root is None else replace(kept.config, data_root=str(Path(data_root).absolute()))
     loader = TrainLoader(prepare(config), config, device)
-    state = restored(kept, of=kept.first_state)
+    state = restored(kept, of=kept.first_state, device=device)
     watch = new_watch(state.model, device, config)
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
     state.model.train()

@@ -82,6 +82,8 @@ def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> Stat
         growth_interval=config.loss_scale_growth_interval,
         enabled=config.amp,
     )
+    if config.amp:
+        scaler._lazy_init_scale_growth_tracker(device)  # else its scale is a tensor only from the first step on
     return State(model, optimizer, SCHEDULES[config.schedule](optimizer, config, num_steps), scaler)
 
 

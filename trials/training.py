@@ -16,7 +16,7 @@ from trials.evaluation import Evaluation, evaluate
 from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics.account import CAPSULE, Account
-from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
+from trials.numerics.capsule import FACTS, MAX_VALIDATION, VALIDATED
 from trials.numerics.health import Divergence, lowest_loss_scale, non_finite_state
 from trials.numerics.monitor import Watched, epochs_until_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
@@ -109,7 +109,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             _append_layers(out, trained.watched, epoch)
             if account:
                 account.went_on(time.perf_counter() - started)
-            elif event:
+            elif event and not (out / CAPSULE / FACTS).is_file():  # of the first event only, over resumes too
                 account = Account(out, event, time.perf_counter() - began)
                 shown = event.where in VALIDATED
                 validation = first_images(prepared, val_indices, MAX_VALIDATION, config, device) if shown else None
@@ -252,7 +252,7 @@ def _metrics(
 ) -> EpochMetrics:
     watched = trained.watched
     divergence = event if event and event.where != "frozen" else None
-    told = account.told if account and event else {}
+    told = account.told if account and event and account.told["step"] == event.step else {}
     tight = tightest(watched.layers)
     return EpochMetrics(
         epoch=state.epoch,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from trials.numerics import capsule
-from trials.numerics.diagnosis import diagnose
+from trials.numerics.diagnosis import diagnose, undiagnosed
 from trials.numerics.health import Divergence
 
 SCHEMA_VERSION = 1
@@ -30,7 +30,7 @@ class Account:
         threads = torch.get_num_threads()
         rng = torch.get_rng_state()  # building networks draws from it, and the run may go on
         try:
-            found = diagnose(kept, kept.config.diagnosis_budget_s, device)
+            found = self._diagnosed(kept, device)
         finally:
             torch.set_rng_state(rng)
             torch.set_num_threads(threads)
@@ -57,6 +57,16 @@ class Account:
             "diagnosis_s": time.perf_counter() - started,
         }
         self._write()
+
+    @staticmethod
+    def _diagnosed(kept: capsule.Capsule, device: torch.device) -> dict[str, Any]:
+        """The diagnosis; on the CPU where the device has no room beside the run; undetermined where the step raises."""
+        for place in dict.fromkeys((device, torch.device("cpu"))):
+            try:
+                return diagnose(kept, kept.config.diagnosis_budget_s, place)
+            except (RuntimeError, ValueError) as error:  # of the captured step; the run's own end must still be told
+                text = f"{type(error).__name__}: {error}"
+        return undiagnosed(text)
 
     def went_on(self, seconds: float) -> None:
         """The run trained on for so long."""

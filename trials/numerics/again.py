@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trials.config import TrialConfig
 from trials.guards import RunningStatistics, clip_unscaled, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics import capsule
@@ -49,6 +50,7 @@ def restored(
 ) -> State:
     """The state before the event's step, or the one given; under a configuration with some fields changed."""
     config = replace(kept.config, **(changes or {}))
+    torch.backends.cudnn.allow_tf32 = config.tf32
     state = new_state(config, device or torch.device("cpu"), num_steps=kept.facts["num_steps"])
     capsule.put_together(state, of or kept.state)
     return state
@@ -75,7 +77,9 @@ def take_again(
     return take(state, kept, config, Tracer(state.model) if traced else None, float32_modules)
 
 
-def take(state: State, kept: Capsule, config: Any, tracer: Tracer | None, float32_modules: frozenset[str]) -> Taken:
+def take(
+    state: State, kept: Capsule, config: TrialConfig, tracer: Tracer | None, float32_modules: frozenset[str]
+) -> Taken:
     """One step from this state on the capsule's batch; the state is afterwards what the step made of it."""
     device = next(state.model.parameters()).device
     images, targets, valid = (part.to(device) for part in vars(kept.batch).values())

@@ -8,11 +8,13 @@ twice the weights with their optimiser's copies, one batch and MAX_VALIDATION im
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -42,7 +44,7 @@ def tensors_of(state: "State") -> dict[str, Tensor]:
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     for index, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items() if isinstance(value, Tensor)}
-    if getattr(state.scaler, "_scale", None) is not None:  # not there before the first step; get_scale() would wait
+    if state.scaler.is_enabled():  # get_scale() would wait for the device
         tensors |= {"scaler.scale": state.scaler._scale, "scaler.growth_tracker": state.scaler._growth_tracker}
     return tensors
 
@@ -61,8 +63,7 @@ def facts_of(state: "State") -> dict[str, Any]:
 
 
 def put_together(state: "State", kept: Kept) -> None:
-    """Makes the state what was taken apart."""
-    device = next(state.model.parameters()).device
+    """Makes the state what was taken apart, torch's random numbers included."""
     parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "scaler": {}, "rng": {}}
     for name, tensor in kept.tensors.items():
         part, _, rest = name.partition(".")
@@ -79,10 +80,9 @@ def put_together(state: "State", kept: Kept) -> None:
     state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
     state.scheduler.load_state_dict(kept.facts["scheduler"])
     if state.scaler.is_enabled():
-        if parts["scaler"]:
-            scale, tracker = float(parts["scaler"]["scale"]), int(parts["scaler"]["growth_tracker"])
-            state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": scale, "_growth_tracker": tracker})
-        state.scaler._lazy_init_scale_growth_tracker(device)  # the scale is a tensor from here on
+        scale, tracker = float(parts["scaler"]["scale"]), int(parts["scaler"]["growth_tracker"])
+        state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": scale, "_growth_tracker": tracker})
+    torch.set_rng_state(parts["rng"]["cpu"])
     state.epoch, state.step = kept.facts["epoch"], kept.facts["step"]
     best = kept.facts["best_val_loss"]
     state.best_val_loss = float("inf") if best is None else best
@@ -109,8 +109,9 @@ def write(
     validation: Batch | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Writes the capsule; its content hash goes into capsule.json."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the capsule; its content hash goes into capsule.json. One that was cut short before is replaced."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     save_file(contiguous(state.tensors), folder / STATE)
     if first:
         save_file(contiguous(first.tensors), folder / FIRST_STATE)
@@ -124,7 +125,7 @@ def write(
         "first_state": first.facts if first else None,
         "sha256": content_hash(folder),
     }
-    (folder / FACTS).write_text(json.dumps(written, indent=2) + "\n")
+    (folder / FACTS).write_text(json.dumps(written, indent=2, allow_nan=False) + "\n")
 
 
 def read(folder: Path) -> Capsule:

@@ -1,12 +1,12 @@
 """Why a step went wrong: cause and blame from the traced step, its counterfactuals and the steps before it.
 
 The marks are those by which the causes can be told apart: where the first bad operation stands, whether the same step
-is right in float32, whether the optimiser's updates or the loss had jumped before, and for the running statistics what
-validation gives with others.
+is right in float32, how far its loss is above the usual, and for the running statistics what validation gives with
+others.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -87,11 +87,13 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
     """
     batch_problem = problem_of_batch(kept)
     taken = take_again(kept, traced=True, device=device)
-    if kept.validation:
-        seen = validated(kept, device)
-        others = Counterfactuals(float32_step(kept, device), (seen.remedy(kept.config.max_val_loss_ratio),), None)
+    seen = validated(kept, device) if kept.validation else None
+    if kept.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
+        others = Counterfactuals(float32_step(kept, device), (), None)
     else:
-        seen, others = None, counterfactuals(kept, Deadline(budget_s), device)
+        others = counterfactuals(kept, Deadline(budget_s), device)
+    if seen:
+        others = replace(others, remedies=(*others.remedies, seen.remedy(kept.config.max_val_loss_ratio)))
     evidence = Evidence(kept, taken, others, seen)
     verdict = Verdict("bad_data", "data") if batch_problem else judge(evidence)
     return {
@@ -103,6 +105,14 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
         "evidence": facts(evidence, batch_problem),
         **others.to_dict(),
     }
+
+
+def undiagnosed(error: str) -> dict[str, Any]:
+    """What `diagnose` gives where the step could not be taken again."""
+    nothing = dict.fromkeys(("phase", "module", "op", "float32_modules", "float32_step"))
+    evidence = {"error": error}
+    verdict = {"cause": "undetermined", "blame": "unknown", "evidence": evidence, "remedies": []}
+    return {**verdict, **nothing, "search_complete": False}
 
 
 def problem_of_batch(kept: Capsule) -> str | None:
@@ -125,9 +135,9 @@ def judge(evidence: Evidence) -> Verdict:
     kept, taken = evidence.kept, evidence.taken
     if kept.where in ("val_loss", "val_outputs"):
         return judge_validation(evidence)
-    if not_finite(kept.state, "model.", weights=True):
+    if not_finite(kept.state, weights=True):
         return Verdict("undetermined")  # what ruined the weights lies before the capsule
-    buffer = not_finite(kept.state, "model.")
+    buffer = not_finite(kept.state, weights=False)
     if buffer and taken.loss is not None and not taken.outputs.num_not_finite:
         return Verdict("poisoned_batchnorm", "running_statistics", buffer.rpartition(".")[0])
     if ruined := ruined_moments(kept, list(taken.updates)):
@@ -191,10 +201,10 @@ BY_PHASE = {
 
 
 def is_unstable(evidence: Evidence) -> bool:
-    """Whether the step is wrong in float32 too, or comes after weights had jumped."""
+    """Whether the step is wrong in float32 too: not finite, or with a loss far above the usual."""
     others = evidence.others.float32
     wrong = bool(others.outputs.num_not_finite) or others.loss is None or others.state_not_finite == "weights"
-    return wrong or evidence.loss_growth > JUMP or bool(evidence.jumped and evidence.loss_growth > 2)
+    return wrong or evidence.loss_growth > JUMP
 
 
 def lone_jump(evidence: Evidence) -> str | None:
@@ -236,13 +246,13 @@ def is_weight(name: str) -> bool:
     return name.startswith("model.") and name.rpartition(".")[2] not in BUFFERS
 
 
-def not_finite(state: Kept, prefix: str, *, weights: bool = False) -> str | None:
-    """The first weight, or else buffer, of the model that is not finite."""
+def not_finite(state: Kept, *, weights: bool) -> str | None:
+    """The first weight, or else the first buffer, of the model that is not finite."""
     for name, tensor in state.tensors.items():
-        if not name.startswith(prefix) or is_weight(name) != weights:
+        if not name.startswith("model.") or is_weight(name) != weights:
             continue
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            return name.removeprefix(prefix)
+            return name.removeprefix("model.")
     return None
 
 

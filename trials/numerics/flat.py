@@ -13,22 +13,26 @@ class Flat:
         groups: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             groups.setdefault((tensor.device, tensor.dtype), {})[name] = tensor.detach()
-        self._sources = [[tensor.reshape(-1) for tensor in group.values()] for group in groups.values()]
+        self._sources = [[tensor.view(-1) for tensor in group.values()] for group in groups.values()]
         self._blocks = [torch.cat(sources) for sources in self._sources]
+        self.unconditional: list[str] = []  # on the CPU, where the others are not: `unless` would have to be waited for
         self.copies: dict[str, Tensor] = {}  # by name, views into the blocks
+        devices = {device.type for device, _ in groups}
         for group, block in zip(groups.values(), self._blocks, strict=True):
+            if block.device.type == "cpu" and len(devices) > 1:
+                self.unconditional += group
             pieces = block.split([tensor.numel() for tensor in group.values()])
             self.copies |= {
                 name: piece.view(tensor.shape) for (name, tensor), piece in zip(group.items(), pieces, strict=True)
             }
 
     def take(self, unless: Tensor | None = None) -> None:
-        """Copies the tensors as they are now. unless: a bool scalar on their device; where true all stays as it was."""
+        """Copies the tensors as they are now. unless: a bool scalar; where true, those on its device stay."""
         for sources, block in zip(self._sources, self._blocks, strict=True):
-            if unless is None:
+            if unless is None or block.device != unless.device:
                 torch.cat(sources, out=block)
             else:
-                block.copy_(torch.where(unless.to(block.device), block, torch.cat(sources)))
+                block.copy_(torch.where(unless, block, torch.cat(sources)))
 
     def is_finite(self) -> Tensor:
         """Whether all values of the copy are finite: a bool scalar, not waited for."""

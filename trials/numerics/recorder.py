@@ -77,7 +77,10 @@ class Recorder:
         if self._stopped:
             return
         self._place = {"step": state.step, "epoch": epoch, "batch": index}
-        if self._flat is None or self._identity != identity(state):
+        is_new = self._flat is None or self._identity != identity(state)
+        if is_new and self._flat and self._reads_late and bool(self._health.seen()):
+            return  # what would be copied is the state after the event
+        if is_new:
             self._renew(state)
         else:
             self._flat.take(unless=self._health.seen() if self._reads_late else None)
@@ -99,7 +102,9 @@ class Recorder:
         updates = torch.stack(torch._foreach_norm(torch._foreach_sub(list(self._now.copies.values()), self._before)))
         weights = torch.stack(torch._foreach_norm(self._before))
         ratio = torch.linalg.vector_norm(updates) / torch.linalg.vector_norm(weights)
-        if not self._stopped:
+        if self._stopped:
+            ratio = torch.full_like(ratio, math.nan)  # the copy is that of the event: there is nothing to compare with
+        else:
             place = self._place
             self._trace.append(
                 Step(
@@ -139,6 +144,9 @@ class Recorder:
         assert self._flat is not None
         facts, _, rng = moment
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in self._flat.copies.items()}
+        if self._reads_late:  # counters on the host went on after the event
+            late = self._recent[-1][0]["step"] - facts["step"]
+            tensors |= {name: tensors[name] - late for name in self._flat.unconditional if name.endswith(".step")}
         return Kept({**tensors, "rng.cpu": rng}, facts)
 
     def write(
@@ -147,6 +155,9 @@ class Recorder:
         """Writes the capsule of the event. num_steps: of the whole run."""
         moments = {moment[0]["step"]: moment for moment in self._recent}
         moment = moments.get(event.step, self._recent[-1])
+        trace = [step for step in self._trace if step.step <= moment[0]["step"]]
+        before = [step for step in trace if step.step < moment[0]["step"]]
+        is_earlier = self.first is not None and self.first.facts["step"] < moment[0]["step"]
         facts = {
             "config": config.to_dict(),
             "where": event.where,
@@ -156,10 +167,11 @@ class Recorder:
             "num_threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "device": moment[1].images.device.type,
-            "trace": trace_lines(list(self._trace)),
-            "jumps": jumps(list(self._trace), [name.removeprefix("model.") for name in self._now.copies]),
+            "trace": trace_lines(trace),
+            "jumps": jumps(before, [name.removeprefix("model.") for name in self._now.copies]),
         }
-        capsule.write(folder, self._kept(moment), self.first, moment[1], validation, facts)
+        first = self.first if is_earlier else None
+        capsule.write(folder, self._kept(moment), first, moment[1], validation, facts)
 
 
 def identity(state: "State") -> tuple:
