@@ -181,8 +181,8 @@ class TrainLoader:
         self._order.epoch = epoch
         keys = list(self._order)[index]
         images, trimaps = zip(*(self._loader.dataset[key] for key in keys), strict=True)
-        pairs = (torch.from_numpy(np.stack(arrays)) for arrays in (images, trimaps))
-        return to_batch(*pairs, self._config.border, self._device)
+        images_u8, trimaps_u8 = (torch.from_numpy(np.stack(arrays)) for arrays in (images, trimaps))
+        return to_batch(images_u8, trimaps_u8, self._config.border, self._device)
 
 
 class _EpochOrder(Sampler):
