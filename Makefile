@@ -4,7 +4,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 STUDY ?= --space upsample
 
-.PHONY: study test test-slow test-gpu bench lint setup
+.PHONY: study test test-slow test-gpu bench faults lint setup
 .DEFAULT_GOAL := study
 
 setup: $(READY)
@@ -31,6 +31,9 @@ lint: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+
+faults: $(READY)
+	$(VENV)/bin/python benchmarks/fault_injection.py
 
 bench: $(READY)
 	for benchmark in benchmarks/*.py; do $(VENV)/bin/python $$benchmark || exit 1; done
