@@ -66,7 +66,9 @@ def test_a_diverged_run_says_where_and_ends_with_1(tmp_path, capsys):
     assert train.main(train_arguments(tmp_path / "run", settings=settings)) == 1
     outcome = json.loads((tmp_path / "run/outcome.json").read_text())
     assert (outcome["outcome"], outcome["where"], outcome["step"]) == ("diverged", "outputs", 2)
-    assert "diverged in epoch 1 at step 2" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "diverged in epoch 1: outputs at step 2" in printed
+    assert "cause    optimizer_instability" in printed
 
 
 def test_ctrl_c_can_be_resumed_without_a_lost_or_doubled_epoch(tmp_path):
