@@ -31,7 +31,6 @@ class Taken:
     skipped: bool  # by GradScaler
     state_not_finite: str | None  # weights or buffers after the step
     num_wrong_saturated: int  # outputs of a sigmoid head that are exactly 0 or 1 and on the wrong side
-    outputs_values: Tensor = field(repr=False, compare=False)
     gradients: dict[str, Tensor] = field(repr=False, compare=False)  # unscaled and clipped, as the optimiser got them
     updates: dict[str, Tensor] = field(repr=False, compare=False)  # changes of the weights, in the model's order
 
@@ -119,7 +118,6 @@ def take(
         skipped=skipped,
         state_not_finite=non_finite_state(state.model),
         num_wrong_saturated=int((wrong & (valid > 0)).sum()) if config.head == "sigmoid" else 0,
-        outputs_values=outputs,
         gradients=gradients,
         updates={name: weight.detach() - before[name] for name, weight in weights.items()},
     )
