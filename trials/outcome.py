@@ -76,7 +76,7 @@ def error_outcome(error_type: str, error_text: str, last: Mapping[str, Any], dur
 def write_json_line(path: Path, metrics: Mapping[str, Any]) -> None:
     """Appends one epoch's metrics; what is not finite becomes null, so that the line is strict JSON."""
     with path.open("a") as file:
-        file.write(json.dumps({key: _finite(value) for key, value in metrics.items()}, allow_nan=False) + "\n")
+        file.write(json.dumps({key: finite_or_none(value) for key, value in metrics.items()}, allow_nan=False) + "\n")
 
 
 def keep_lines_until(path: Path, epoch: int) -> None:
@@ -96,5 +96,6 @@ def _whole_lines(lines: Iterable[str]) -> Iterable[str]:
         yield line
 
 
-def _finite(value: Any) -> Any:
+def finite_or_none(value: Any) -> Any:
+    """None for the floats that strict JSON cannot hold; everything else as it is."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

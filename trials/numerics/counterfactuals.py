@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trials.numerics.again import Taken, leaf_modules, restored, take_again
 from trials.numerics.capsule import Capsule
 from trials.numerics.trace import cosine
+from trials.outcome import finite_or_none
 
 AGREES = 0.9
 LOWER_BY = 4.0  # from one loss scale that is tried to the next
@@ -120,21 +122,18 @@ def unfallen_scale(kept: Capsule) -> float | None:
 
 def remedy(name: str, settings: dict[str, Any], taken: Taken, float32: Taken) -> Remedy:
     """Whether these settings would have cured the step."""
-    gradient, update = agreement(taken, float32)
-    return Remedy(name, settings, taken.is_finite, gradient, update, is_right(taken, float32))
+    gradient, update = agreement(taken.gradients, float32.gradients), agreement(taken.updates, float32.updates)
+    return Remedy(name, settings, taken.is_finite, gradient, update, is_right(taken, float32, gradient))
 
 
-def is_right(taken: Taken, float32: Taken) -> bool:
+def is_right(taken: Taken, float32: Taken, gradient_cosine: float | None) -> bool:
     """Finite, taken, and in the direction of float32's gradients."""
-    gradient, _ = agreement(taken, float32)
-    return taken.is_finite and float32.is_finite and gradient is not None and gradient > AGREES
+    return taken.is_finite and float32.is_finite and gradient_cosine is not None and gradient_cosine > AGREES
 
 
-def agreement(taken: Taken, float32: Taken) -> tuple[float | None, float | None]:
-    """Cosines of the gradients and of the updates with float32's; None where there is none."""
-    pairs = ((taken.gradients, float32.gradients), (taken.updates, float32.updates))
-    values = [cosine(list(ours.values()), list(theirs.values())) for ours, theirs in pairs]
-    return tuple(value if abs(value) <= 1 + 1e-9 else None for value in values)  # type: ignore[return-value]  # two
+def agreement(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float | None:
+    """The cosine between two lists of gradients or updates; None where there is none."""
+    return finite_or_none(cosine(list(ours.values()), list(theirs.values())))
 
 
 def lower_scale(kept: Capsule, float32: Taken, deadline: Deadline, device: torch.device) -> Remedy:
@@ -166,7 +165,7 @@ def smallest_float32_set(
         nonlocal num_tried
         num_tried += 1
         taken = take_again(kept, loss_scale=scale, float32_modules=frozenset(names), device=device)
-        return is_right(taken, float32)
+        return is_right(taken, float32, agreement(taken.gradients, float32.gradients))
 
     names = leaf_modules(restored(kept).model)
     if suffices([]) or not suffices(names):

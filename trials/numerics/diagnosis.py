@@ -17,6 +17,7 @@ from trials.numerics.capsule import Capsule, Kept
 from trials.numerics.counterfactuals import Counterfactuals, Deadline, counterfactuals, float32_step
 from trials.numerics.running import Validated, validated
 from trials.numerics.trace import FirstBad
+from trials.outcome import finite_or_none
 
 CAUSES = (
     "saturated_head",
@@ -159,8 +160,13 @@ def judge_validation(evidence: Evidence) -> Verdict:
 def judge_forward(first: FirstBad, evidence: Evidence) -> Verdict:
     """Half's range was too small for sane weights, or the optimiser had ruined the weights before."""
     if is_unstable(evidence):
-        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), first.op)
+        return unstable(first, evidence)
     return Verdict("forward_overflow", "forward", first.module, first.op)
+
+
+def unstable(first: FirstBad, evidence: Evidence) -> Verdict:
+    """The bad operation only shows what the optimiser had done before."""
+    return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), first.op)
 
 
 def judge_loss(first: FirstBad, evidence: Evidence) -> Verdict:
@@ -177,7 +183,7 @@ def judge_backward(first: FirstBad, evidence: Evidence) -> Verdict:
     if at_head and evidence.taken.num_wrong_saturated:
         return Verdict("saturated_head", "backward", "head", first.op)
     if is_unstable(evidence):
-        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), first.op)
+        return unstable(first, evidence)
     return Verdict("scale_collapse", "backward", first.module, first.op)
 
 
@@ -280,15 +286,9 @@ def facts(evidence: Evidence, batch_problem: str | None) -> dict[str, Any]:
         "loss_scale": taken.scale if evidence.kept.config.amp else None,
         "step_skipped": taken.skipped,
         "not_finite_after": taken.state_not_finite,
-        "float32_loss_over_usual": growth if math.isfinite(growth) else None,
+        "float32_loss_over_usual": finite_or_none(growth),
         "largest_update_jumps": {
-            name: jump if math.isfinite(jump) else None
-            for name, jump in sorted(evidence.jumped.items(), key=lambda item: -item[1])[:5]
+            name: finite_or_none(jump) for name, jump in sorted(evidence.jumped.items(), key=lambda item: -item[1])[:5]
         },
-        "validation_loss": finite_only(vars(seen)) if seen else None,
+        "validation_loss": {name: finite_or_none(value) for name, value in vars(seen).items()} if seen else None,
     }
-
-
-def finite_only(values: dict[str, Any]) -> dict[str, Any]:
-    """None for what JSON cannot hold."""
-    return {name: None if isinstance(v, float) and not math.isfinite(v) else v for name, v in values.items()}

@@ -15,6 +15,7 @@ from trials.numerics import capsule
 from trials.numerics.capsule import Kept, facts_of, tensors_of
 from trials.numerics.flat import Flat
 from trials.numerics.health import Divergence, Health
+from trials.outcome import finite_or_none
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
@@ -70,7 +71,6 @@ class Recorder:
         self._usual: float | None = None  # update ratio
         self._stopped = False
         self.first: Kept | None = None  # the state before the first abnormal step
-        self.first_place: dict[str, int] | None = None
 
     def before_step(self, state: "State", batch: Batch, epoch: int, index: int) -> None:
         """The step has not begun; `state.step` is its number already. epoch from 1, index from 0."""
@@ -128,13 +128,13 @@ class Recorder:
         if skipped or (spike and len(self._trace) > USUAL_AFTER):
             self._good_steps = 0
             if self.first is None:
-                self.first, self.first_place = self._kept(self._recent[-1]), self._place
+                self.first = self._kept(self._recent[-1])
             return
         if ratio and math.isfinite(ratio):
             self._usual = ratio if self._usual is None else 0.95 * self._usual + 0.05 * ratio
         self._good_steps += 1
         if self._good_steps >= HEALED_AFTER:
-            self.first = self.first_place = None
+            self.first = None
 
     def stop(self) -> None:
         """Keeps what it has: the event was at the last step."""
@@ -161,8 +161,10 @@ class Recorder:
         facts = {
             "config": config.to_dict(),
             "where": event.where,
-            "event": {"step": moment[0]["step"], "epoch": moment[0]["epoch"] + 1, "batch": moment[0]["batch"]},
-            "first_sign": self.first_place,  # the batches from there to the event follow from the configuration's seed
+            "event": place_of(moment[0]),
+            "first_sign": place_of(self.first.facts)
+            if self.first
+            else None,  # the batches from there to the event follow from the configuration's seed
             "num_steps": num_steps,
             "num_threads": torch.get_num_threads(),
             "torch": torch.__version__,
@@ -172,6 +174,11 @@ class Recorder:
         }
         first = self.first if is_earlier else None
         capsule.write(folder, self._kept(moment), first, moment[1], validation, facts)
+
+
+def place_of(facts: dict[str, Any]) -> dict[str, int]:
+    """Step and epoch, from 1, and the batch in its epoch, from 0, of a state before a step."""
+    return {"step": facts["step"], "epoch": facts["epoch"] + 1, "batch": facts["batch"]}
 
 
 def identity(state: "State") -> tuple:
@@ -192,10 +199,10 @@ def trace_lines(trace: list[Step]) -> list[dict[str, Any]]:
             "epoch": step.epoch,
             "batch": step.index,
             "lr": step.lr,
-            "loss": finite(float(step.loss)),
+            "loss": finite_or_none(float(step.loss)),
             "loss_scale": step.loss_scale,
             "skipped": step.skipped,
-            "update_ratio": finite(step.update_ratio()),
+            "update_ratio": finite_or_none(step.update_ratio()),
         }
         for step in trace
     ]
@@ -214,10 +221,5 @@ def jumps(trace: list[Step], names: list[str]) -> dict[str, float | None]:
     for index, name in enumerate(names):
         usual = median(ratios[:, index].tolist())
         if usual > 0 and not name.endswith("bias"):
-            result[name] = finite(float(ratios[:, index].max()) / usual)
+            result[name] = finite_or_none(float(ratios[:, index].max()) / usual)
     return result
-
-
-def finite(value: float) -> float | None:
-    """None for what JSON cannot hold."""
-    return value if math.isfinite(value) else None
