@@ -7,8 +7,8 @@
 Without --explore: UNet (width 8, 48 px, bilinear, Adam at a constant 1e-2, batch 16, 64 pictures without augmentation)
 under AMP until it diverges. Then each remedy that at least half of the accounts name, and that is a setting of half
 precision (so not float32 itself), is trained for as many epochs under every seed; it cures if the run does not diverge
-and its loss stays where it should: the mean of the last TAIL epochs within TOLERANCE of the lowest. With --explore each run goes on after everything that is not
-NaN, so that one sees where it would have ended.
+and its loss stays where it should: the mean of the last TAIL epochs within TOLERANCE of the lowest. With --explore
+each run goes on after everything that is not NaN, so that one sees where it would have ended.
 """
 
 import argparse
@@ -128,7 +128,8 @@ def cured(fields: dict[str, Any]) -> None:
     is_cured = not last.diverged and tail < lowest + TOLERANCE
     print(
         f"seed {fields['seed']}: {'cured' if is_cured else 'NOT cured'}: epoch {last.epoch}, loss "
-        f"{last.train_loss:.4f} (last {TAIL} {tail:.4f}, lowest {lowest:.4f}), scale {last.loss_scale:g}, {late} steps skipped after epoch 10, "
+        f"{last.train_loss:.4f} (last {TAIL} {tail:.4f}, lowest {lowest:.4f}), scale {last.loss_scale:g}, "
+        f"{late} steps skipped after epoch 10, "
         f"{time.perf_counter() - started:.0f} s",
         flush=True,
     )
