@@ -3,7 +3,8 @@
     python benchmarks/monitoring.py
 
 A step is that of trials.training on drawn pictures: forward, loss, backward, update. "watched" is what every run does
-(health, monitor, recorder; the sampled step counted with its share of one in SAMPLE_EVERY). "hooks" reads isfinite()
+(health, monitor, recorder), "sampled" the one step in SAMPLE_EVERY at which the layers are looked at too, and "in all"
+both by their shares. "hooks" reads isfinite()
 with .item() after every layer; "anomaly" is torch.autograd.set_detect_anomaly. The variants take turns within a round.
 """
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=8)
     parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=2 * SAMPLE_EVERY)
+    parser.add_argument("--rounds", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -46,7 +47,8 @@ def measure(config: TrialConfig, rounds: int) -> dict[str, list[float]]:
     batch = next(TrainLoader(prepare(config), config, device).batches(1))
     steps = {
         "bare": bare(config, batch),
-        "watched": watched(config, batch),
+        "watched": watched(config, batch, is_sampled=False),
+        "sampled": watched(config, batch, is_sampled=True),
         "hooks": hooked(config, batch),
         "anomaly": anomalous(config, batch),
     }
@@ -81,8 +83,8 @@ def bare(config: TrialConfig, batch, model_hooks: Callable | None = None) -> Cal
     return step
 
 
-def watched(config: TrialConfig, batch) -> Callable[[], None]:
-    """The step as every run takes it."""
+def watched(config: TrialConfig, batch, *, is_sampled: bool) -> Callable[[], None]:
+    """The step as every run takes it: the first of an epoch, which is sampled, or any other."""
     state = new_state(config, batch.images.device, num_steps=10**6)
     state.model.train()
     watch = new_watch(state.model, batch.images.device, config)
@@ -90,6 +92,8 @@ def watched(config: TrialConfig, batch) -> Callable[[], None]:
     def step() -> None:
         state.step += 1
         train_step(state, batch, watch, config)
+        if is_sampled:
+            watch.monitor.start_epoch()
 
     return step
 
@@ -120,16 +124,14 @@ def anomalous(config: TrialConfig, batch) -> Callable[[], None]:
 
 
 def row(times: dict[str, list[float]]) -> str:
-    """Median of the bare step, and each variant's ratio to it: of medians, and for the watched one of means too."""
-    bare_s = statistics.median(times["bare"])
-    cells = [f"bare {1e3 * bare_s:6.1f} ms"]
-    for name, seconds in times.items():
-        if name != "bare":
-            pairs = [a / b for a, b in zip(seconds, times["bare"], strict=True)]
-            cells.append(f"{name} {statistics.median(pairs):.3f}")
-    sampled = statistics.median(sorted(times["watched"])[-len(times["watched"]) // SAMPLE_EVERY :])
-    share = (sampled / bare_s - 1) / SAMPLE_EVERY
-    return "  ".join([*cells, f"sampled steps add {share:.3f}"])
+    """Median of the bare step, and the median of each variant's ratio to it within a round."""
+    ratios = {
+        name: statistics.median(a / b for a, b in zip(seconds, times["bare"], strict=True))
+        for name, seconds in times.items()
+    }
+    whole = ratios["watched"] + (ratios["sampled"] - ratios["watched"]) / SAMPLE_EVERY
+    cells = [f"{name} {ratio:.3f}" for name, ratio in ratios.items() if name != "bare"]
+    return "  ".join([f"bare {1e3 * statistics.median(times['bare']):6.1f} ms", f"in all {whole:.3f}", *cells])
 
 
 if __name__ == "__main__":

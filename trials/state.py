@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -59,7 +59,6 @@ class Watch:
     monitor: Monitor
     statistics: RunningStatistics | None  # guarded, or not
     recorder: Recorder
-    buffers: list[Tensor]  # the model's, of real numbers
     largest: dict[str, list[float]] = field(default_factory=dict)  # each layer's largest activation, an epoch each
     loss_scale: float | None = None  # as the host knows it; None without AMP
     batch_index: int = 0  # of the step's batch in its epoch
@@ -95,7 +94,6 @@ def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Wa
         monitor=Monitor(model, device),
         statistics=RunningStatistics(model) if config.guard_statistics else None,
         recorder=Recorder(health, reads_late=health.read_every > 1),
-        buffers=[buffer for buffer in model.buffers() if buffer.is_floating_point()],
         loss_scale=config.loss_scale_init if config.amp else None,
     )
 

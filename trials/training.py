@@ -191,7 +191,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
     if skipped and watch.statistics:
         watch.statistics.put_back()
     seen = watch.recorder.after_step(loss, watch.loss_scale, skipped)
-    watch.health.watch_state(seen.weights_finite, watch.buffers, state.step)
+    watch.health.watch_state(seen.weights_finite, seen.buffers_finite, state.step)
     watch.monitor.after_update(skipped, seen.update_ratio)
     advance(state.scheduler)
     return loss, skipped

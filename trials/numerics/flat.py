@@ -5,14 +5,17 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+Kind = tuple[torch.device, torch.dtype]
+
 
 class Flat:
     """A copy of some tensors, renewed by `take`; one block for each device and dtype, the tensors in their order."""
 
     def __init__(self, tensors: Mapping[str, Tensor]):
-        groups: dict[tuple[torch.device, torch.dtype], dict[str, Tensor]] = {}
+        groups: dict[Kind, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             groups.setdefault((tensor.device, tensor.dtype), {})[name] = tensor.detach()
+        self._names = {kind: list(group) for kind, group in groups.items()}
         self._sources = [[tensor.view(-1) for tensor in group.values()] for group in groups.values()]
         self._blocks = [torch.cat(sources) for sources in self._sources]
         self.unconditional: list[str] = []  # on the CPU, where the others are not: `unless` would have to be waited for
@@ -34,6 +37,25 @@ class Flat:
             else:
                 block.copy_(torch.where(unless, block, torch.cat(sources)))
 
+    def minus(self, other: "Flat") -> list[Tensor]:
+        """The copy less another's, a tensor for each of its own; the other holds the same ones first of each kind."""
+        others = dict(zip(other._names, other._blocks, strict=True))
+        found = {}
+        for (kind, names), block, sources in zip(self._names.items(), self._blocks, self._sources, strict=True):
+            pieces = (block - others[kind][: block.numel()]).split([source.numel() for source in sources])
+            found |= zip(names, pieces, strict=True)
+        return [found[name] for name in self.copies]
+
+    def norm(self) -> Tensor:
+        """Euclidean norm of all values together, a scalar."""
+        return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(block) for block in self._blocks]))
+
     def is_finite(self) -> Tensor:
         """Whether all values of the copy are finite: a bool scalar, not waited for."""
-        return torch.stack([torch.isfinite(block).all() for block in self._blocks]).all()
+        return torch.stack([all_finite(block) for block in self._blocks]).all()
+
+
+def all_finite(values: Tensor) -> Tensor:
+    """Whether all values are finite: a bool scalar, not waited for. One pass: NaN is both least and largest."""
+    least, largest = torch.aminmax(values.detach())
+    return torch.isfinite(least) & torch.isfinite(largest)

@@ -1,11 +1,12 @@
 """Looks for what makes a run diverged or frozen, without waiting for the device at every step."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from trials.numerics.flat import all_finite
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
@@ -32,34 +33,38 @@ class Health:
 
     def __init__(self, device: torch.device, read_every: int = 1):
         self.read_every = read_every
+        self._is_host = device.type == "cpu"  # where a look costs no waiting
         self._first = {where: torch.tensor(NEVER, device=device) for where in PLACES}
 
     def usable_targets(self, targets: Tensor, step: int) -> Tensor:
         """The targets with 0 for what is not within 0..1: binary cross entropy raises there, on CUDA past saving."""
-        usable = (targets >= 0) & (targets <= 1)  # False for NaN
-        self._note("targets", usable.all(), step)
-        return torch.where(usable, targets, 0.0)
+        least, largest = torch.aminmax(targets)
+        are_usable = (least >= 0) & (largest <= 1)  # False for NaN
+        self._note("targets", are_usable, step)
+        if self._is_host and are_usable:
+            return targets
+        return torch.where((targets >= 0) & (targets <= 1), targets, 0.0)
 
     def finite_outputs(self, outputs: Tensor, step: int) -> Tensor:
         """The outputs with 0.5 for what is not finite: binary cross entropy raises on NaN, on CUDA past saving.
 
         Their gradient is NaN then, as that of a loss that does not raise would be.
         """
-        finite = torch.isfinite(outputs)
-        self._note("outputs", finite.all(), step)
-        whole = torch.where(finite.all(), 1.0, torch.nan)
-        return _ScaledGradient.apply(torch.where(finite, outputs, 0.5), whole)
+        are_finite = all_finite(outputs)
+        self._note("outputs", are_finite, step)
+        if self._is_host and are_finite:
+            return outputs
+        whole = torch.where(are_finite, 1.0, torch.nan)
+        return _ScaledGradient.apply(torch.where(torch.isfinite(outputs), outputs, 0.5), whole)
 
     def watch_loss(self, loss: Tensor, step: int) -> None:
         """Remembers the step if the loss is not finite."""
         self._note("loss", torch.isfinite(loss.detach()), step)
 
-    def watch_state(self, weights_finite: Tensor, buffers: list[Tensor], step: int) -> None:
+    def watch_state(self, weights_finite: Tensor, buffers_finite: Tensor, step: int) -> None:
         """Remembers the step if a weight or a buffer is not finite after it."""
         self._note("weights", weights_finite, step)
-        if buffers:
-            largest = torch.stack(torch._foreach_norm(buffers, math.inf))  # a sum of squares might overflow
-            self._note("buffers", torch.isfinite(largest).all(), step)
+        self._note("buffers", buffers_finite, step)
 
     def may_read(self, step: int) -> bool:
         """Whether this is a step at which the host may wait for the device."""

@@ -53,9 +53,10 @@ class Monitor:
         self._parameters = list(model.parameters())
         self._device = device
         self.skipped_run = 0  # steps skipped in a row until now
-        self._start_epoch()
+        self.start_epoch()
 
-    def _start_epoch(self) -> None:
+    def start_epoch(self) -> None:
+        """Forgets what was seen; the next step is sampled."""
         self._num_steps = 0
         self._longest_skipped_run = 0
         self._saturated = torch.zeros((), dtype=torch.float64, device=self._device)
@@ -76,7 +77,7 @@ class Monitor:
     def outputs(self, outputs: Tensor) -> None:
         """The step's outputs, as the head gave them."""
         outputs = outputs.detach()
-        self._saturated += ((outputs == 0) | (outputs == 1)).sum()
+        self._saturated += outputs.numel() - torch.count_nonzero(outputs * (1 - outputs))
         self._num_outputs += outputs.numel()
 
     def before_update(self, scale: float) -> None:
@@ -100,7 +101,7 @@ class Monitor:
             longest_skipped_run=self._longest_skipped_run,
             layers=tuple(row for probe in self._probes for row in probe.rows()),
         )
-        self._start_epoch()
+        self.start_epoch()
         return watched
 
 
@@ -139,9 +140,9 @@ class LayerProbe(AbstractContextManager):
 def measured(values: Tensor) -> Tensor:
     """float32 [largest magnitude, share of zeros, share of float16's subnormals]; NaN and inf show in the first."""
     magnitudes = values.abs()
-    zero = (magnitudes == 0).float().mean()
-    subnormal = (magnitudes < HALF_SMALLEST_NORMAL).float().mean() - zero
-    return torch.stack([magnitudes.max().float(), zero, subnormal])
+    num_zero, num_tiny = (magnitudes == 0).sum(), (magnitudes < HALF_SMALLEST_NORMAL).sum()
+    shares = torch.stack([num_zero, num_tiny - num_zero]) / values.numel()
+    return torch.cat([magnitudes.amax().float().view(1), shares.float()])
 
 
 def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:

@@ -25,6 +25,7 @@ HEALED_AFTER = 200  # good steps after which an abnormal one no longer counts as
 TRACE_STEPS = 256  # how many of the last steps a capsule tells of
 SPIKE = 10.0  # an update this many times larger than usual is abnormal
 USUAL_AFTER = 20  # steps after which there is a usual size
+RENEW_NORMS_EVERY = 16  # steps; the size of single weight tensors is needed to a few percent only
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,8 @@ class Step:
     loss_scale: float | None
     skipped: bool
     updates: Tensor  # norm of the step's change of each parameter tensor
-    weights: Tensor  # and the norm of the tensor itself, before
-
-    def update_ratio(self) -> float:
-        """Norm of the whole change over the norm of all weights."""
-        return float(torch.linalg.vector_norm(self.updates) / torch.linalg.vector_norm(self.weights))
+    weights: Tensor  # and the norm of the tensor itself, at most RENEW_NORMS_EVERY steps before
+    update_ratio: Tensor  # norm of the whole change over the norm of all weights before
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class Updated:
     """What a step did to the weights; scalars on the device."""
 
     update_ratio: Tensor  # norm of the change over the norm of the weights
-    weights_finite: Tensor  # after it
+    weights_finite: Tensor  # after it, as the next
+    buffers_finite: Tensor
 
 
 class Recorder:
@@ -90,18 +89,26 @@ class Recorder:
 
     def _renew(self, state: "State") -> None:
         """The optimiser has made or replaced tensors of its own."""
-        self._flat, self._identity = Flat(tensors_of(state)), identity(state)
-        names = [f"model.{name}" for name, _ in state.model.named_parameters()]
-        self._before = [self._flat.copies[name] for name in names]
-        self._now = Flat({name: p for name, p in zip(names, state.model.parameters(), strict=True)})
+        weights = {f"model.{name}": parameter for name, parameter in state.model.named_parameters()}
+        self._flat = Flat({**weights, **tensors_of(state)})  # the weights first: see Flat.minus
+        self._identity = identity(state)
+        self._before = [self._flat.copies[name] for name in weights]
+        self._now = Flat(weights)
+        buffers = [buffer for buffer in state.model.buffers() if buffer.is_floating_point()]
+        self._buffers = Flat({str(number): buffer for number, buffer in enumerate(buffers)}) if buffers else None
+        self._weights = torch.stack(torch._foreach_norm(self._before))
+        self._norm, self._age = self._now.norm(), 0  # of all weights; steps since the others were taken
 
     def after_step(self, loss: Tensor, loss_scale: float | None, skipped: bool) -> Updated:
         """Notes the step and gives what it did to the weights."""
         assert self._flat is not None
         self._now.take()
-        updates = torch.stack(torch._foreach_norm(torch._foreach_sub(list(self._now.copies.values()), self._before)))
-        weights = torch.stack(torch._foreach_norm(self._before))
-        ratio = torch.linalg.vector_norm(updates) / torch.linalg.vector_norm(weights)
+        self._age += 1
+        if self._age % RENEW_NORMS_EVERY == 0:
+            self._weights = torch.stack(torch._foreach_norm(self._before))
+        updates = torch.stack(torch._foreach_norm(self._now.minus(self._flat)))
+        ratio = torch.linalg.vector_norm(updates) / self._norm
+        self._norm = self._now.norm()
         if self._stopped:
             ratio = torch.full_like(ratio, math.nan)  # the copy is that of the event: there is nothing to compare with
         else:
@@ -116,11 +123,15 @@ class Recorder:
                     loss_scale,
                     skipped,
                     updates,
-                    weights,
+                    self._weights,
+                    ratio,
                 )
             )
             self._watch_signs(skipped, None if self._reads_late else float(ratio))
-        return Updated(ratio, self._now.is_finite())
+        if self._buffers is None:
+            return Updated(ratio, self._now.is_finite(), torch.ones_like(ratio, dtype=torch.bool))
+        self._buffers.take()
+        return Updated(ratio, self._now.is_finite(), self._buffers.is_finite())
 
     def _watch_signs(self, skipped: bool, ratio: float | None) -> None:
         """A skipped step or a sudden update is a sign, until HEALED_AFTER good ones have followed the last."""
@@ -202,7 +213,7 @@ def trace_lines(trace: list[Step]) -> list[dict[str, Any]]:
             "loss": finite_or_none(float(step.loss)),
             "loss_scale": step.loss_scale,
             "skipped": step.skipped,
-            "update_ratio": finite_or_none(step.update_ratio()),
+            "update_ratio": finite_or_none(step.update_ratio.item()),
         }
         for step in trace
     ]
