@@ -31,6 +31,7 @@ nav a:hover { text-decoration: underline; }
 @media (min-width: 75rem) {
   html { scroll-padding-top: 1rem; }
   body { display: grid; grid-template-columns: 14rem minmax(0, 1fr); max-width: 90rem; margin: 0 auto; }
+  main { width: 100%; }
   nav { align-self: start; border: 0; padding-top: 1.4rem; max-height: 100vh; overflow: auto; }
   nav ol { display: block; white-space: normal; }
   nav li { margin: .55rem 0; line-height: 1.3; }
@@ -38,10 +39,11 @@ nav a:hover { text-decoration: underline; }
 
 /* The answer: the first section, larger, its first sentence largest. */
 main > section:first-of-type > ul { list-style: none; padding: 0; font-size: 1.05rem; }
-main > section:first-of-type > ul > li:first-child { font-size: 1.3rem; line-height: 1.4; font-weight: 600; }
+main > section:first-of-type > ul > li:first-child { font-size: 1.15rem; font-weight: 600; }
 main > section:first-of-type > h2 { margin-top: 1.4rem; }
 
 figure { margin: 1.4rem 0; }
+h2 + figure { margin-top: .4rem; }
 figure img { display: block; width: 100%; max-width: 44rem; height: auto; background: #fff; border-radius: 6px;
   border: 1px solid var(--line); }
 figcaption { color: var(--soft); font-size: .9rem; text-align: left; padding: .4rem 0; max-width: 46rem; }
@@ -76,7 +78,7 @@ pre { white-space: pre-wrap; background: var(--band); border-radius: 6px; paddin
   max-height: 9rem; overflow: auto; user-select: all; }
 details p { margin: .5rem 0; font-size: .9rem; }
 details figure { margin: .6rem 0; }
-.curve { width: 100%; max-width: 20rem; margin-right: 1rem; }
+.curve { width: calc(50% - 1rem); min-width: 15rem; max-width: 20rem; margin-right: 1rem; }
 .curve path { fill: none; stroke: var(--good); stroke-width: 1.8; vector-effect: non-scaling-stroke; }
 .curve .line-1 { stroke: var(--second); stroke-dasharray: 4 2; }
 .curve .axis { stroke: var(--line); stroke-width: 1; }
@@ -91,12 +93,14 @@ details figure { margin: .6rem 0; }
   nav { display: none; }
   main { max-width: none; padding: 0; }
   a { text-decoration: none; }
-  figure img { filter: none; max-width: 14cm; border: 0; }
+  figure img { filter: none; width: auto; max-width: 14cm; max-height: 19cm; border: 0; }
   h2, summary, figcaption { break-after: avoid; }
-  figure:has(img), figure:has(svg), tr, dl div { break-inside: avoid; }
+  figure:has(img), figure:has(svg), tr, dl div, details { break-inside: avoid; }
   .table { max-height: none; overflow: visible; border: 0; width: auto; }
-  table { font-size: 7pt; }
-  th, td { padding: .1rem .25rem; overflow-wrap: anywhere; }
+  table { font-size: 6.5pt; }
+  th, td { padding: .1rem .2rem; overflow-wrap: anywhere; }
+  td:has(a) { white-space: nowrap; }
+  .curve { min-width: 0; }
   thead th { position: static; }
   pre { max-height: none; font-size: 7pt; }
   details::details-content { content-visibility: visible; block-size: auto; }
