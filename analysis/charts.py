@@ -75,6 +75,8 @@ def drawn(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, heigh
         figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
         axes = figure.subplots(rows, panels, sharey=rows == 1)
         draw(*frames, axes, **how)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, for all three
         return Drawn(
             webp=saved(figure, "webp", DPI, pil_kwargs={"quality": 88}),
             png=saved(figure, "png", PRINT_DPI, metadata={"Software": None}),

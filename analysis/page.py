@@ -14,6 +14,7 @@ from analysis.style import CSS, SCRIPT
 from analysis.wording import show
 
 MOST_ROWS_HTML = 500  # of a table; the rest stands in tables/*.csv
+MOST_COLUMNS_UPRIGHT = 9  # a table of more is printed on a page laid crosswise
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks that fold away under their title. Cells of a column `trial` that say `name` link to it."""
+    """Blocks that fold away under their title."""
 
-    name: str
     title: str
-    mark: str  # a class of style.py: the outcome of a trial
     blocks: Sequence["Block"]
-
-    @property
-    def anchor(self) -> str:
-        return f"trial-{slug(self.name)}" if self.name else ""
+    trial: str = ""  # cells of a column `trial` that say so link to it
+    anchor: str = ""  # its id on the page; trials have one
+    mark: str = ""  # a class of style.py: a trial's outcome
 
 
 Block = Text | Items | Pairs | Command | Link | Drawing | Table | Picture | Details
@@ -101,7 +99,7 @@ class Page:
 
 
 def html(page: Page) -> str:
-    anchors = {block.name: block.anchor for block in page.blocks(Details) if block.anchor}
+    anchors = {block.trial: block.anchor for block in page.blocks(Details) if block.trial}
     titles = [(section.title, slug(section.title)) for section in page.sections]
     contents = "".join(f'<li><a href="#{anchor}">{escape(title)}</a></li>' for title, anchor in titles)
     body = "\n".join(
@@ -174,7 +172,8 @@ def html_details(details: Details, anchors: Mapping[str, str]) -> str:
 def html_picture(picture: Picture) -> str:
     data = base64.b64encode(picture.drawn.webp).decode()
     return (
-        f'<figure id="{escape(picture.name)}"><img src="data:image/webp;base64,{data}" alt="{escape(picture.alt)}">'
+        f'<figure id="figure-{escape(picture.name)}">'
+        f'<img src="data:image/webp;base64,{data}" alt="{escape(picture.alt)}">'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )
 
@@ -191,9 +190,10 @@ def html_table(table: Table, anchors: Mapping[str, str]) -> str:
         "<tr>" + "".join(html_cell(value, name, marks[name], anchors) for name, value in row.items()) + "</tr>"
         for row in rows
     )
-    name = escape(table.name)
+    name, wide = escape(table.name), ' class="wide"' if len(frame.columns) > MOST_COLUMNS_UPRIGHT else ""
     return (
-        f'<figure id="{name}"><figcaption id="about-{name}">{escape(caption(table, MOST_ROWS_HTML))}</figcaption>\n'
+        f'<figure id="table-{name}"{wide}><figcaption class="about" id="about-{name}">'
+        f"{escape(caption(table, MOST_ROWS_HTML))}</figcaption>\n"
         f'<div class="table" tabindex="0" role="region" aria-labelledby="about-{name}"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></figure>"
     )

@@ -38,7 +38,7 @@ def markdown_block(block: Block) -> str:
             return f"[{inline(text)}](<{target}>)"
         case Drawing(_, caption):
             return inline(caption)
-        case Details(_, title, _, blocks):
+        case Details(title, blocks):
             return "\n\n".join([inline(title), *map(markdown_block, blocks)])
         case Picture(name, caption, alt, _):
             return f"![{inline(alt)}](figures/{name}.png)\n\n*{inline(caption)}*"

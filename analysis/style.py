@@ -89,15 +89,21 @@ details figure { margin: .6rem 0; }
   :root { color-scheme: light; --ink: #000; --soft: #333; --paper: #fff; --line: #bbb; --band: #fff; --accent: #000;
     --good: #0173b2; --bad: #c44e00; --second: #a5620a; }
   @page { margin: 15mm; }
+  @page wide { size: landscape; }
+  .wide, h2:has(+ .wide) { page: wide; }
   body { display: block; font-size: 10pt; }
   nav { display: none; }
   main { max-width: none; padding: 0; }
+  p, ul, details p { margin: .3rem 0; }
+  figure, details figure { margin: .5rem 0; }
+  h2 { margin-top: 1rem; }
   a { text-decoration: none; }
   figure img { filter: none; width: auto; max-width: 14cm; max-height: 19cm; border: 0; }
-  h2, summary, figcaption { break-after: avoid; }
-  figure:has(img), figure:has(svg), tr, dl div, details { break-inside: avoid; }
+  h2 { break-inside: avoid; }
+  h2, summary, .about { break-after: avoid; }
+  figure:has(img), figure:has(svg), tr, dl div, pre { break-inside: avoid; }
   .table { max-height: none; overflow: visible; border: 0; width: auto; }
-  table { font-size: 6.5pt; }
+  table { font-size: 7pt; }
   th, td { padding: .1rem .2rem; overflow-wrap: anywhere; }
   td:has(a) { white-space: nowrap; }
   .curve { min-width: 0; }

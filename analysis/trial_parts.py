@@ -16,6 +16,7 @@ from analysis.wording import listed
 
 MOST_PARTS, BEST_PARTS = 200, 10  # on the page; of the best whatever the others are
 BAD = ("diverged", "frozen")
+LISTS = ("remedies", "float32_modules")  # of divergence.json
 CURVES = ("train_loss", "val_loss")  # and the study's metric
 
 
@@ -119,7 +120,7 @@ def diagnosis(account: Mapping[str, object]) -> dict[str, object]:
     """The account in short, as names and values; what it leaves open is left out."""
     sign = account.get("first_sign")
     known = isinstance(sign, dict) and is_number(sign.get("step"))
-    remedies = account.get("remedies") if isinstance(account.get("remedies"), list) else []
+    remedies, in_float32 = (each if isinstance(each, list) else [] for each in map(account.get, LISTS))
     named = [each for each in remedies if isinstance(each, dict) and each.get("name")]
     told = {
         "cause": account.get("cause"),
@@ -131,7 +132,7 @@ def diagnosis(account: Mapping[str, object]) -> dict[str, object]:
         "seen": f"{account['where']} at step {account.get('step')}" if account.get("where") else None,
         "remedies that worked": listed([remedy_text(each) for each in named if each.get("worked") is True]),
         "remedies that did not": listed([remedy_text(each) for each in named if each.get("worked") is not True]),
-        "must run in float32": listed([str(each) for each in account.get("float32_modules") or []]),
+        "must run in float32": listed([str(each) for each in in_float32]),
     }
     return {name: value for name, value in told.items() if value not in (None, "")}
 

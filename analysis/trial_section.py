@@ -1,13 +1,14 @@
 """The section "Trials": a part a trial that folds away, with its links and commands."""
 
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.effects import MEANINGS
 from analysis.factors import Factor
-from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text
+from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
 from analysis.sparklines import sparkline
 from analysis.trial_parts import BAD, CURVES, TrialPart, diagnosis, evidence, shared_settings
 from analysis.wording import count, show
@@ -25,8 +26,13 @@ def trial_section(
     )
     blocks: list[Block] = [Text(told + left_out(parts, ranked))]
     if shared:
-        blocks.append(Details("", f"{count(len(shared), 'setting')} that all of them share", "", [Pairs(shared)]))
-    return Section("Trials", blocks + [part_details(part, shared, names, metric, folder) for part in parts])
+        blocks.append(Details(f"{count(len(shared), 'setting')} that all of them share", [Pairs(shared)]))
+    alike = Counter(part.name for part in parts)  # a copied folder has the name of its original
+    for part in parts:
+        anchor = f"trial-{slug(part.name if alike[part.name] == 1 else part.folder)}"
+        inner = part_blocks(part, shared, names, metric, folder)
+        blocks.append(Details(headline(part, metric), inner, part.name, anchor, part.outcome))
+    return Section("Trials", blocks)
 
 
 def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
@@ -41,10 +47,10 @@ def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
     )
 
 
-def part_details(part: TrialPart, shared: dict, names: list[str], metric: str, folder: Path) -> Details:
+def part_blocks(part: TrialPart, shared: dict, names: list[str], metric: str, folder: Path) -> list[Block]:
     own = {key: value for key, value in part.settings.items() if key not in shared}
     first = {name: part.settings[name] for name in names if name in part.settings}
-    blocks: list[Block] = [
+    return [
         Text(ending(part, metric)),
         *why(part),
         Pairs(first | own) if part.settings else Text("Its settings are not known: params.json cannot be read."),
@@ -52,7 +58,6 @@ def part_details(part: TrialPart, shared: dict, names: list[str], metric: str, f
         *commands(part, folder),
         *links(part),
     ]
-    return Details(part.name, headline(part, metric), part.outcome, blocks)
 
 
 def headline(part: TrialPart, metric: str) -> str:
@@ -87,7 +92,7 @@ def why(part: TrialPart) -> list[Block]:
     told, facts = diagnosis(part.account), evidence(part.account)
     if not told:
         return [Text("Why it diverged is not recorded: no divergence.json.")] if part.outcome in BAD else []
-    return [Pairs(told), *([Details("", "Evidence", "", [Pairs(facts)])] if facts else [])]
+    return [Pairs(told), *([Details("Evidence", [Pairs(facts)])] if facts else [])]
 
 
 def curve_drawings(part: TrialPart, metric: str) -> list[Block]:

@@ -167,14 +167,14 @@ def test_every_column_of_every_table_sorts_both_ways(page):
 
 
 def test_the_keyboard_sorts_the_ranking(page):
-    button = page.find_element(By.XPATH, "//figure[@id='ranking']//th/button[normalize-space()='lr']")
-    first = page.find_element(By.CSS_SELECTOR, "#ranking tbody").text
+    button = page.find_element(By.XPATH, "//figure[@id='table-ranking']//th/button[normalize-space()='lr']")
+    first = page.find_element(By.CSS_SELECTOR, "#table-ranking tbody").text
     button.send_keys(Keys.ENTER)
     head = button.find_element(By.XPATH, "..")
     assert head.get_attribute("aria-sort") == "ascending"
     button.send_keys(Keys.SPACE)
     assert head.get_attribute("aria-sort") == "descending"
-    assert page.find_element(By.CSS_SELECTOR, "#ranking tbody").text != first
+    assert page.find_element(By.CSS_SELECTOR, "#table-ranking tbody").text != first
 
 
 def test_every_figure_is_shown_and_has_words(page):
@@ -212,7 +212,7 @@ def test_text_stands_out_by_day_and_by_night(browser, report, dark):
 
 
 def test_a_trials_name_opens_its_part(page):
-    link = page.find_element(By.CSS_SELECTOR, "#ranking tbody tr:nth-child(3) a")
+    link = page.find_element(By.CSS_SELECTOR, "#table-ranking tbody tr:nth-child(3) a")
     part = page.find_element(By.ID, link.get_attribute("href").split("#")[1])
     for _ in range(2):  # closed by hand, the same link opens it again
         assert part.get_attribute("open") is None
