@@ -100,7 +100,7 @@ details figure { margin: .6rem 0; }
   a { text-decoration: none; }
   figure img { filter: none; width: auto; max-width: 14cm; max-height: 19cm; border: 0; }
   h2 { break-inside: avoid; }
-  h2, summary, .about { break-after: avoid; }
+  h2, summary, .about, p:has(+ pre) { break-after: avoid; }
   figure:has(img), figure:has(svg), tr, dl div, pre { break-inside: avoid; }
   .table { max-height: none; overflow: visible; border: 0; width: auto; }
   table { font-size: 7pt; }
