@@ -4,7 +4,10 @@ VENV := .venv
 READY := $(VENV)/.ready
 STUDY ?= --space upsample
 
-.PHONY: study test test-slow test-gpu bench faults lint setup
+BROWSER := chromium chromium-driver
+APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
+
+.PHONY: study test browser test-slow test-gpu bench faults lint setup
 .DEFAULT_GOAL := study
 
 setup: $(READY)
@@ -17,7 +20,17 @@ $(READY): pyproject.toml constraints.txt
 study: $(READY)
 	$(VENV)/bin/python -m study.run $(STUDY)
 
-test: $(READY)
+# The report's page is tested in Debian's Chromium. Where it is not there and cannot be had, those tests skip and say so.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $(BROWSER)"; \
+		{ $(APT) install -y --no-install-recommends $(BROWSER) || \
+		{ $(APT) update && $(APT) install -y --no-install-recommends $(BROWSER); }; } </dev/null >/dev/null 2>&1 && exit 0; \
+	fi; \
+	echo "no Chromium: the browser's tests will skip; as root: apt-get install --no-install-recommends $(BROWSER)"
+
+test: $(READY) browser
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/python -m pytest -m "not slow and not gpu"
 

@@ -3,6 +3,7 @@
 import io
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import matplotlib
 import pandas as pd
@@ -28,8 +29,10 @@ STYLE = {  # sizes that stay legible when the figure is as wide as a phone
     "axes.axisbelow": True,
     "axes.edgecolor": "#888888",
     "figure.facecolor": "white",
+    "svg.hashsalt": "segstudy",  # else an SVG's ids are drawn by chance
 }
-DPI = 160
+DPI, PRINT_DPI = 160, 300  # on the page; of figures/*.png
+MOST_DRAWN = 400  # lines or marks of one kind that an SVG holds as such; more stand in it as pixels
 WIDTH_IN = 6.0
 STRONG = (0, 1, 2, 4, 3, 9, 7, 5)  # of the colour-blind palette, those that stand out on white, far ones together
 LEGEND_WIDTH = 66  # characters in a row of a legend
@@ -57,14 +60,33 @@ def palette(levels: list[str], place: int) -> dict[str, tuple]:
     return {level: colours[STRONG[(2 * place + number) % len(STRONG)]] for number, level in enumerate(levels)}
 
 
-def png(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> bytes:
-    """Draw onto new axes (one, or an array of them) and return the picture."""
+@dataclass(frozen=True)
+class Drawn:
+    """One figure in three forms."""
+
+    webp: bytes  # light, for the page
+    png: bytes  # at print quality
+    svg: bytes
+
+
+def drawn(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> Drawn:
+    """Draw onto new axes (one, or an array of them); the same frames give the same bytes."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
         axes = figure.subplots(rows, panels, sharey=rows == 1)
         draw(*frames, axes, **how)
-        target = io.BytesIO()
-        figure.savefig(target, format="png", metadata={"Software": None})
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, for all three
+        return Drawn(
+            webp=saved(figure, "webp", DPI, pil_kwargs={"quality": 88}),
+            png=saved(figure, "png", PRINT_DPI, metadata={"Software": None}),
+            svg=saved(figure, "svg", PRINT_DPI, metadata={"Date": None}),
+        )
+
+
+def saved(figure: Figure, form: str, dpi: int, **how) -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format=form, dpi=dpi, **how)
     return target.getvalue()
 
 
@@ -76,7 +98,9 @@ def draw_curves(
     for level, colour in colours.items():
         own = curves[curves["level"] == level]
         lines = [group[["epoch", "value"]].to_numpy(float) for _, group in own.groupby("folder")]
-        axes.add_collection(LineCollection(lines, colors=[colour], linewidths=0.8, alpha=0.04 + 0.41 * few))
+        thin = LineCollection(lines, colors=[colour], linewidths=0.8, alpha=0.04 + 0.41 * few)
+        axes.add_collection(thin)
+        thin.set_rasterized(len(lines) > MOST_DRAWN)
         median = medians[medians["level"] == level]
         axes.plot(median["epoch"], median["median"], color=colour, linewidth=2.6, linestyle=(0, (1.5, 1)), zorder=5)
         most = median[median["most"]]
@@ -101,6 +125,7 @@ def draw_curves(
                 zorder=7,
                 edgecolors="black" if outcome == "diverged" else "none",
                 linewidths=0.7 * few,
+                rasterized=len(here) > MOST_DRAWN,
             )
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
@@ -164,6 +189,7 @@ def draw_best_against(
             alpha=0.85,
             edgecolors="black" if outcome == "diverged" else "white",
             linewidths=0.6 * few,
+            rasterized=len(group) > MOST_DRAWN,
         )
     axes.set(xlabel=name, ylabel=f"best {metric}")
     if log:
@@ -180,7 +206,14 @@ def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[st
     for outcome, group in sorted(places.groupby("outcome"), key=lambda item: item[0] == "diverged"):
         marker, size, colour = OUTCOMES.get(outcome, OTHER_OUTCOME)
         axes.scatter(
-            group["x"], group["y"], marker=marker, s=size * few, color=colour, edgecolors="white", linewidths=0.6 * few
+            group["x"],
+            group["y"],
+            marker=marker,
+            s=size * few,
+            color=colour,
+            edgecolors="white",
+            linewidths=0.6 * few,
+            rasterized=len(group) > MOST_DRAWN,
         )
     axes.set(xlabel=name, ylabel=ylabel)
     if log:

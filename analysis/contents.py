@@ -20,6 +20,8 @@ from analysis.figures import (
 from analysis.load import Study
 from analysis.page import Items, Page, Picture, Section, Table, Text
 from analysis.pictures import Example
+from analysis.trial_parts import part_record, trial_parts
+from analysis.trial_section import trial_section
 from analysis.wording import count, data_line, show, size_text
 
 SCHEMA_VERSION = 1  # of report.json
@@ -40,20 +42,23 @@ def build(study: Study) -> tuple[Page, dict]:
     said = sentences(facts, factors)
     shown, whose, picture_gap = best_examples(study.folder, ranked)
     gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *filter(None, [picture_gap])]
+    parts = trial_parts(study, ranked)
     sections = [
-        asked_section(study, factors),
         Section("The answer so far", [Items(said), *level_tables(ranked, factors, study.metric)]),
+        asked_section(study, factors),
         curves_section(study, factors),
         ranking_section(ranked, factors, study.metric),
         divergence_section(study.trials, factors),
         predictions_section(shown, whose, picture_gap),
         outcomes_section(study.trials, facts),
+        trial_section(parts, ranked, factors, study.metric, study.folder),
         Section("What is missing", [Items(gaps) if gaps else Text("Nothing: each trial has its results and its end.")]),
         made_section(study),
     ]
     name, sized = str(study.study.get("name") or study.folder.name), with_size(sections, study)
-    page = Page(f"Study {name}", status(study, facts), [section for section in sized if section.blocks])
-    parts = {part: study.study[part] for part in ("data", "options", "provenance")}
+    question = str(study.study["space"].get("question") or "The question of this study is not recorded.")
+    page = Page(f"Study {name}", question, status(study, facts), [section for section in sized if section.blocks])
+    told = {part: study.study[part] for part in ("data", "options", "provenance")}
     return page, {
         "schema_version": SCHEMA_VERSION,
         "study": name,
@@ -61,7 +66,8 @@ def build(study: Study) -> tuple[Page, dict]:
         "facts": facts,
         "sentences": said,
         "gaps": gaps,
-    } | parts
+        "trials": {part.folder: part_record(part) for part in parts},
+    } | told
 
 
 def with_size(sections: list[Section], study: Study) -> list[Section]:
@@ -95,10 +101,7 @@ def at(time: datetime) -> str:
 
 def asked_section(study: Study, factors: list[Factor]) -> Section:
     space = study.study["space"]
-    blocks = [
-        Text(str(space.get("question") or "The question of this study is not recorded.")),
-        Text(f"Data: {data_line(study.study['data'], study.trials)}."),
-    ]
+    blocks = [Text(f"Data: {data_line(study.study['data'], study.trials)}.")]
     rows = [
         {
             "axis": factor.name,

@@ -49,9 +49,9 @@ def dice_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
     if frames[0].empty:
         return []
     name, by = names_of(factor)
-    png = charts.png(charts.draw_dice, frames, colours=colours, title=factor.axis_title if factor else "")
+    drawn = charts.drawn(charts.draw_dice, frames, colours=colours, title=factor.axis_title if factor else "")
     caption = f"Validation Dice{by}{like(name, 'dice')}.{not_drawn(frames[0], trials)}"
-    return [Picture(f"val_dice_by_{name}", caption, last_medians(frames[1], f"val_dice{by}"), png)]
+    return [Picture(f"val_dice_by_{name}", caption, last_medians(frames[1], f"val_dice{by}"), drawn)]
 
 
 def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
@@ -59,10 +59,12 @@ def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
     if any(each[0].empty for each in frames):
         return []
     name, by = names_of(factor)
-    png = charts.png(charts.draw_losses, frames, panels=2, colours=colours, title=factor.axis_title if factor else "")
+    drawn = charts.drawn(
+        charts.draw_losses, frames, panels=2, colours=colours, title=factor.axis_title if factor else ""
+    )
     alt = " ".join(last_medians(each[1], metric + by) for each, metric in zip(frames, LOSSES, strict=True))
     caption = f"Training and validation loss{by}{like(name, 'loss')}.{not_drawn(frames[1][0], trials)}"
-    return [Picture(f"losses_by_{name}", caption, alt, png)]
+    return [Picture(f"losses_by_{name}", caption, alt, drawn)]
 
 
 def names_of(factor: Factor | None) -> tuple[str, str]:
@@ -117,7 +119,7 @@ def best_picture(
     ranked: pd.DataFrame, factor: Factor, points: pd.DataFrame, factors: list[Factor], metric: str
 ) -> Picture:
     by = colouring(ranked, factors)
-    png = charts.png(
+    drawn = charts.drawn(
         charts.draw_best_against,
         points,
         colours=colours_of(ranked, by, factors),
@@ -132,7 +134,7 @@ def best_picture(
         f"best_{metric}_against_{factor.name}",
         f"{told}; a pruned or diverged trial counts with what it had reached.",
         f"{told}. The best of them is {best['value']:.4f}, at {best['x']:.4g}.",
-        png,
+        drawn,
     )
 
 
@@ -147,7 +149,7 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
     bad = places.loc[places["outcome"] == "diverged", "x"]
     if lr is None or bad.empty:
         return []
-    png = charts.png(
+    drawn = charts.drawn(
         charts.draw_outcomes, places, name=lr.axis_title, ticks=ticks, ylabel=title, log=is_log(lr, places["x"])
     )
     spread = " Points of one level are spread a little, to be told apart." if ticks else ""
@@ -155,7 +157,7 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
         f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
         f" {bad.max():.3g}."
     )
-    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}", alt, png)]
+    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}", alt, drawn)]
 
 
 def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.DataFrame, list[str], str]:
@@ -190,7 +192,7 @@ def best_examples(folder: Path, ranked: pd.DataFrame) -> tuple[list[Example], st
 
 
 def example_picture(shown: list[Example], whose: str) -> Picture:
-    png = charts.png(
+    drawn = charts.drawn(
         lambda axes: draw_examples(shown, np.atleast_2d(axes)),
         rows=len(shown),
         panels=3,
@@ -202,7 +204,7 @@ def example_picture(shown: list[Example], whose: str) -> Picture:
         f"Predictions of {whose} (as figure 5 of the first report). Orange: the prediction."
         " Blue: the mask, its outline dashed over the prediction. Grey: pixels that no score counts.",
         f"Image, prediction and mask of {told}.",
-        png,
+        drawn,
     )
 
 

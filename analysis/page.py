@@ -1,16 +1,20 @@
-"""A report as data (sections of text, tables and figures), and its two forms: one HTML file, and Markdown."""
+"""A report as data (sections of text, tables, figures and parts that fold away), and its form as one HTML file."""
 
 import base64
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from urllib.parse import quote
 
 import pandas as pd
 
-from analysis.style import CSS, SORT
+from analysis.charts import Drawn
+from analysis.style import CSS, SCRIPT
 from analysis.wording import show
 
-MOST_ROWS_HTML, MOST_ROWS_MARKDOWN = 500, 20  # of a table; the rest stands in tables/*.csv
+MOST_ROWS_HTML = 500  # of a table; the rest stands in tables/*.csv
+MOST_COLUMNS_UPRIGHT = 9  # a table of more is printed on a page laid crosswise
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,31 @@ class Items:
 
 
 @dataclass(frozen=True)
+class Pairs:
+    """Names and their values, a few."""
+
+    pairs: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Command:
+    about: str  # what it does
+    text: str  # to be pasted into a shell
+
+
+@dataclass(frozen=True)
+class Link:
+    text: str
+    path: str  # relative to the report's folder
+
+
+@dataclass(frozen=True)
+class Drawing:
+    svg: str  # markup of our own, with its words for those who do not see it
+    caption: str
+
+
+@dataclass(frozen=True)
 class Table:
     name: str  # of tables/<name>.csv
     caption: str
@@ -32,22 +61,37 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    name: str  # of figures/<name>.png
+    name: str  # of figures/<name>.png and .svg
     caption: str
     alt: str  # what it shows, for those who do not see it
-    png: bytes = field(repr=False)
+    drawn: Drawn = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Details:
+    """Blocks that fold away under their title."""
+
+    title: str
+    blocks: Sequence["Block"]
+    trial: str = ""  # cells of a column `trial` that say so link to it
+    anchor: str = ""  # its id on the page; trials have one
+    mark: str = ""  # a class of style.py: a trial's outcome
+
+
+Block = Text | Items | Pairs | Command | Link | Drawing | Table | Picture | Details
 
 
 @dataclass(frozen=True)
 class Section:
     title: str
-    blocks: Sequence[Text | Items | Table | Picture]
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True)
 class Page:
     title: str
-    status: str  # one line under the title
+    question: str
+    status: str  # one line
     sections: list[Section]
 
     def blocks(self, kind: type) -> list:
@@ -55,10 +99,16 @@ class Page:
 
 
 def html(page: Page) -> str:
+    anchors = {block.trial: block.anchor for block in page.blocks(Details) if block.trial}
+    titles = [(section.title, slug(section.title)) for section in page.sections]
+    contents = "".join(f'<li><a href="#{anchor}">{escape(title)}</a></li>' for title, anchor in titles)
     body = "\n".join(
-        f"<section>\n<h2>{escape(section.title)}</h2>\n" + "\n".join(map(html_block, section.blocks)) + "\n</section>"
+        f'<section id="{slug(section.title)}">\n<h2>{escape(section.title)}</h2>\n'
+        + "\n".join(html_block(block, anchors) for block in section.blocks)
+        + "\n</section>"
         for section in page.sections
     )
+    question = f'<p class="question">{escape(page.question)}</p>' if page.question else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -68,32 +118,67 @@ def html(page: Page) -> str:
 <style>{CSS}</style>
 </head>
 <body>
+<nav aria-label="Contents"><ol>{contents}</ol></nav>
+<main>
 <h1>{escape(page.title)}</h1>
+{question}
 <p class="status">{escape(page.status)}</p>
 {body}
-<script>{SORT}</script>
+</main>
+<script>{SCRIPT}</script>
 </body>
 </html>
 """
 
 
-def html_block(block: Text | Items | Table | Picture) -> str:
+def slug(text: str) -> str:
+    """Text as an id: which-trials-diverged."""
+    return re.sub(r"[^\w-]+", "-", text.lower()).strip("-") or "-"
+
+
+def html_block(block: Block, anchors: Mapping[str, str]) -> str:
     match block:
         case Text(text):
             return f"<p>{escape(text)}</p>"
         case Items(items):
             return "<ul>" + "".join(f"<li>{escape(item)}</li>" for item in items) + "</ul>"
-        case Picture(name, caption, alt, png):
-            data = base64.b64encode(png).decode()
-            return (
-                f'<figure id="{escape(name)}"><img src="data:image/png;base64,{data}" alt="{escape(alt)}">'
-                f"<figcaption>{escape(caption)}</figcaption></figure>"
+        case Pairs(pairs):
+            cells = (
+                f"<div><dt>{breakable(name)}<dd>{escape(show(value, name))}</div>" for name, value in pairs.items()
             )
+            return f"<dl>{''.join(cells)}</dl>"
+        case Command(about, text):
+            return f"<p>{escape(about)}</p><pre>{escape(text)}</pre>"
+        case Link(text, path):
+            return f'<p><a href="{quote(path)}">{escape(text)}</a></p>'
+        case Drawing(svg, caption):
+            return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+        case Details():
+            return html_details(block, anchors)
+        case Picture():
+            return html_picture(block)
         case Table():
-            return html_table(block)
+            return html_table(block, anchors)
 
 
-def html_table(table: Table) -> str:
+def html_details(details: Details, anchors: Mapping[str, str]) -> str:
+    mark = f' id="{details.anchor}"' if details.anchor else ""
+    inner = "\n".join(html_block(block, anchors) for block in details.blocks)
+    return (
+        f'<details{mark} class="{slug(details.mark)}"><summary>{escape(details.title)}</summary>\n{inner}\n</details>'
+    )
+
+
+def html_picture(picture: Picture) -> str:
+    data = base64.b64encode(picture.drawn.webp).decode()
+    return (
+        f'<figure id="figure-{escape(picture.name)}">'
+        f'<img src="data:image/webp;base64,{data}" alt="{escape(picture.alt)}">'
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+    )
+
+
+def html_table(table: Table, anchors: Mapping[str, str]) -> str:
     frame = table.frame.head(MOST_ROWS_HTML)
     numeric = {name: is_numeric(frame[name]) for name in frame}
     marks = {name: ' class="number"' if numeric[name] else "" for name in frame}
@@ -102,11 +187,13 @@ def html_table(table: Table) -> str:
     )
     rows = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
     body = "\n".join(
-        "<tr>" + "".join(html_cell(value, name, marks[name]) for name, value in row.items()) + "</tr>" for row in rows
+        "<tr>" + "".join(html_cell(value, name, marks[name], anchors) for name, value in row.items()) + "</tr>"
+        for row in rows
     )
-    name = escape(table.name)
+    name, wide = escape(table.name), ' class="wide"' if len(frame.columns) > MOST_COLUMNS_UPRIGHT else ""
     return (
-        f'<figure id="{name}"><figcaption id="about-{name}">{escape(caption(table, MOST_ROWS_HTML))}</figcaption>\n'
+        f'<figure id="table-{name}"{wide}><figcaption class="about" id="about-{name}">'
+        f"{escape(caption(table, MOST_ROWS_HTML))}</figcaption>\n"
         f'<div class="table" tabindex="0" role="region" aria-labelledby="about-{name}"><table>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></figure>"
     )
@@ -117,11 +204,15 @@ def breakable(name: str) -> str:
     return escape(str(name)).replace("_", "_<wbr>")
 
 
-def html_cell(value: object, name: str, mark: str) -> str:
-    """A cell shows the rounded value and sorts by the exact one."""
+def html_cell(value: object, name: str, mark: str, anchors: Mapping[str, str]) -> str:
+    """A cell shows the rounded value and sorts by the exact one, which stands beside it where it differs."""
     shown = show(value, name)
     exact = "" if shown == "–" else str(value)
-    return f'<td{mark} data-value="{escape(exact)}">{escape(shown)}</td>'
+    data = f' data-value="{escape(exact)}"' if exact != shown else ""
+    inner = escape(shown)
+    if name == "trial" and value in anchors:
+        inner = f'<a href="#{anchors[value]}">{inner}</a>'
+    return f"<td{mark}{data}>{inner}</td>"
 
 
 def caption(table: Table, most: int) -> str:
@@ -136,38 +227,3 @@ def is_numeric(column: pd.Series) -> bool:
         len(present) > 0
         and present.map(lambda value: isinstance(value, int | float) and value is not True and value is not False).all()
     )
-
-
-def markdown(page: Page) -> str:
-    parts = [f"# {inline(page.title)}", inline(page.status)]
-    for section in page.sections:
-        parts += [f"## {inline(section.title)}", *map(markdown_block, section.blocks)]
-    return "\n\n".join(parts) + "\n"
-
-
-def markdown_block(block: Text | Items | Table | Picture) -> str:
-    match block:
-        case Text(text):
-            return inline(text)
-        case Items(items):
-            return "\n".join(f"- {inline(item)}" for item in items)
-        case Picture(name, caption_, alt, _):
-            return f"![{inline(alt)}](figures/{name}.png)\n\n*{inline(caption_)}*"
-        case Table(name, _, frame):
-            shown = frame.head(MOST_ROWS_MARKDOWN)
-            rows = [
-                [show(value, column) for column, value in zip(frame.columns, row, strict=True)]
-                for row in shown.itertuples(index=False, name=None)
-            ]
-            lines = [[str(column) for column in frame.columns], ["---"] * len(frame.columns), *rows]
-            grid = "\n".join(
-                "| " + " | ".join(inline(cell) if cell != "---" else cell for cell in line) + " |" for line in lines
-            )
-            return f"{inline(caption(block, MOST_ROWS_MARKDOWN))}\n\n{grid}"
-
-
-def inline(text: str) -> str:
-    """Text that Markdown takes as it stands."""
-    for mark in "\\`*_|<>[]":
-        text = text.replace(mark, "\\" + mark)
-    return " ".join(text.split())

@@ -1,7 +1,7 @@
 """A study's report: python analysis/report.py [RESULTS]
 
 Reads the study's folder (finished, running, interrupted or partly broken) and writes RESULTS/report/:
-report.html (one file, works offline), report.md, report.json, figures/*.png, tables/*.csv.
+report.html (one file, works offline), report.md, report.json, figures/*.png and *.svg, tables/*.csv.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import pandas as pd
 from analysis import page
 from analysis.contents import build
 from analysis.load import NotAStudy, is_study, load_study
+from analysis.page_markdown import markdown
 from analysis.records import read_object
 
 RESULTS = Path("results")
@@ -83,7 +84,8 @@ def write_report(folder: Path) -> Path:
     for name, frame in frames.items():
         write(target / "tables" / f"{name}.csv", frame.to_csv(index=False).encode())
     for name, picture in pictures.items():
-        write(target / "figures" / f"{name}.png", picture.png)
+        write(target / "figures" / f"{name}.png", picture.drawn.png)
+        write(target / "figures" / f"{name}.svg", picture.drawn.svg)
     remove_outdated(target, {"tables": set(frames), "figures": set(pictures)})
     record |= {
         "status": made.status,
@@ -93,7 +95,7 @@ def write_report(folder: Path) -> Path:
         "figures": {name: {"caption": picture.caption, "alt": picture.alt} for name, picture in pictures.items()},
     }
     write(target / "report.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
-    write(target / "report.md", page.markdown(made).encode())
+    write(target / "report.md", markdown(made).encode())
     write(target / "report.html", page.html(made).encode())
     return target / "report.html"
 
@@ -108,7 +110,7 @@ def write(path: Path, content: bytes) -> None:
 def remove_outdated(target: Path, kept: dict[str, set[str]]) -> None:
     """Removes the tables and figures that the last report lists and this one does not have; nothing else."""
     last, _ = read_object(target / "report.json")
-    for kind, suffix in (("tables", ".csv"), ("figures", ".png")):
+    for kind, suffix in (("tables", ".csv"), ("figures", ".png"), ("figures", ".svg")):
         listed = last.get(kind) if isinstance(last.get(kind), dict) else {}
         for name in set(listed) - kept[kind]:
             (target / kind / f"{Path(name).name}{suffix}").unlink(missing_ok=True)

@@ -81,12 +81,35 @@ CONFIG = {
 NO_DIVERGENCE = {"diverged": False, "diverged_step": None, "diverged_where": None}
 
 
+ACCOUNT = {  # divergence.json, as trials writes it
+    "schema_version": 1,
+    "cause": "saturated_head",
+    "blame": "amp",
+    "where": "loss",
+    "epoch": 4,
+    "step": 101,
+    "phase": "backward",
+    "module": "head",
+    "op": "binary_cross_entropy_backward",
+    "first_sign": {"epoch": 3, "step": 90},
+    "remedies": [
+        {"name": "float32_head", "settings": {"float32_head": True}, "finite": True, "worked": True},
+        {"name": "clipping", "settings": {"clip_norm": 1.0}, "finite": False, "worked": False},
+    ],
+    "float32_modules": ["head"],
+    "search_complete": True,
+    "evidence": {"event": "loss", "loss_scale": 65536.0, "outputs": {"dtype": "float16", "shape": [32, 1, 64, 64]}},
+    "capsule": {"folder": "capsule", "sha256": "64566201b31b95ed59f2da2f2c83ebe9"},
+}
+
+
 @dataclass
 class Trial:
     config: dict = field(default_factory=lambda: dict(CONFIG))
     lines: list = field(default_factory=list)  # of result.json: dictionaries, or text written as it is
     outcome: dict | None = None
     predicts: bool = False  # leaves best_validation.safetensors and .csv
+    account: dict | None = None  # divergence.json; leaves a capsule, too
 
 
 def line(epoch: int, dice: float, **more) -> dict:
@@ -197,6 +220,10 @@ def write_trial(folder: Path, number: int, trial: Trial) -> None:
     (path / "result.json").write_text("".join(lines))
     if trial.outcome is not None:
         write_json(path / "outcome.json", trial.outcome)
+    if trial.account is not None:
+        write_json(path / "divergence.json", trial.account)
+        (path / "checkpoint_000000" / "capsule").mkdir(parents=True)
+        write_json(path / "checkpoint_000000" / "capsule" / "capsule.json", {})
 
 
 def write_predictions(path: Path, masks: np.ndarray, rng: np.random.Generator) -> None:
@@ -283,6 +310,7 @@ def realistic_trials(num: int, rng: np.random.Generator, *, num_epochs: int = 20
             lines.append(diverged_line(end + 1, min(dice[:end]), step=32 * end + 5, where=where))
             done |= {"outcome": "diverged", "epoch": end + 1, "step": 32 * end + 5, "where": where}
         trials.append(Trial(config, lines, done | ({"outcome": "pruned"} if slow else {})))
+        trials[-1].account = ACCOUNT if bad and number % 3 else None
     return trials
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -56,14 +57,23 @@ def read_strictly(path):
 
 
 def test_the_page_loads_nothing_from_elsewhere(report):
-    loaded = [
-        value
-        for _, attributes in Tags((report / "report.html").read_text()).found
-        for name, value in attributes.items()
-        if name in ("src", "href", "srcset")
-    ]
+    found = Tags((report / "report.html").read_text()).found
+    loaded = [value for _, attributes in found for name, value in attributes.items() if name in ("src", "srcset")]
     assert loaded
     assert all(value.startswith("data:") for value in loaded)
+    assert not [tag for tag, _ in found if tag in ("link", "iframe", "object", "embed")]
+
+
+def test_links_lead_to_parts_of_the_page_or_into_the_study(report):
+    ids = {attributes["id"] for _, attributes in Tags((report / "report.html").read_text()).found if "id" in attributes}
+    links = [link["href"] for link in tags(report, "a")]
+    assert {link[1:] for link in links if link.startswith("#")} <= ids
+    inside = [link for link in links if not link.startswith("#")]
+    assert inside
+    assert all(link.startswith("../") and (report / unquote(link)).is_dir() for link in inside)
+
+
+def test_the_style_loads_nothing(report):
     assert not re.search(r"@import|url\(", (report / "report.html").read_text())
 
 
@@ -272,3 +282,17 @@ def test_a_broken_account_is_a_stated_gap(tmp_path):
     next((tmp_path / "s").glob("*/result.json")).with_name("divergence.json").write_text("{")
     assert main([str(tmp_path / "s")]) == 0
     assert "a divergence.json that cannot be read" in (tmp_path / "s/report/report.md").read_text()
+
+
+def test_the_same_study_gives_the_same_figures_byte_for_byte(tmp_path):
+    folder = write_realistic(tmp_path / "study", 12)
+    figures = write_report(folder).parent / "figures"
+    first = {path.name: path.read_bytes() for path in figures.iterdir()}
+    write_report(folder)
+    assert {path.name: path.read_bytes() for path in figures.iterdir()} == first
+    assert {path.suffix for path in figures.iterdir()} == {".png", ".svg"}
+
+
+def test_no_id_of_the_page_is_given_twice(report):
+    ids = [attributes["id"] for _, attributes in Tags((report / "report.html").read_text()).found if "id" in attributes]
+    assert len(ids) == len(set(ids))
