@@ -15,7 +15,7 @@ class Flat:
         groups: dict[Kind, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             groups.setdefault((tensor.device, tensor.dtype), {})[name] = tensor.detach()
-        self._names = {kind: list(group) for kind, group in groups.items()}
+        self._kinds = list(groups)
         self._sources = [[tensor.view(-1) for tensor in group.values()] for group in groups.values()]
         self._blocks = [torch.cat(sources) for sources in self._sources]
         self.unconditional: list[str] = []  # on the CPU, where the others are not: `unless` would have to be waited for
@@ -37,18 +37,18 @@ class Flat:
             else:
                 block.copy_(torch.where(unless, block, torch.cat(sources)))
 
-    def minus(self, other: "Flat") -> list[Tensor]:
-        """The copy less another's, a tensor for each of its own; the other holds the same ones first of each kind."""
-        others = dict(zip(other._names, other._blocks, strict=True))
-        found = {}
-        for (kind, names), block, sources in zip(self._names.items(), self._blocks, self._sources, strict=True):
-            pieces = (block - others[kind][: block.numel()]).split([source.numel() for source in sources])
-            found |= zip(names, pieces, strict=True)
-        return [found[name] for name in self.copies]
+    def subtract(self, other: "Flat") -> Tensor:
+        """Takes another's copies off its own; the other holds the same tensors, and first of each kind.
 
-    def norm(self) -> Tensor:
-        """Euclidean norm of all values together, a scalar."""
-        return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(block) for block in self._blocks]))
+        Gives the Euclidean norm of all values that were taken off, a scalar.
+        """
+        others = dict(zip(other._kinds, other._blocks, strict=True))
+        norms = []
+        for kind, block in zip(self._kinds, self._blocks, strict=True):
+            same = others[kind][: block.numel()]
+            block.sub_(same)
+            norms.append(torch.linalg.vector_norm(same))
+        return torch.linalg.vector_norm(torch.stack(norms))
 
     def is_finite(self) -> Tensor:
         """Whether all values of the copy are finite: a bool scalar, not waited for."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 SAMPLE_EVERY = 64  # steps
+SHARES_OF = 4  # images of a batch: counting is dearer than the largest value
 HALF_MAX = 65504.0  # the largest float16
 HALF_SMALLEST_NORMAL = 2.0**-14  # below it float16 loses digits, below 2**-25 everything
 FORECAST_EPOCHS = 8  # how many epochs a forecast looks back
@@ -22,7 +23,7 @@ FORECAST_LIMIT = 1000  # and the farthest it says
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer at one sampled step; shares are of all values of its output, and of the gradient with respect to it."""
+    """One layer at one sampled step: its output, and the gradient with respect to it (see `measured`)."""
 
     layer: str
     step: int
@@ -138,10 +139,14 @@ class LayerProbe(AbstractContextManager):
 
 
 def measured(values: Tensor) -> Tensor:
-    """float32 [largest magnitude, share of zeros, share of float16's subnormals]; NaN and inf show in the first."""
+    """float32 [largest magnitude, share of zeros, share of float16's subnormals]; NaN and inf show in the first.
+
+    The largest is that of the whole batch, the shares those of its first SHARES_OF images.
+    """
     magnitudes = values.abs()
-    num_zero, num_tiny = (magnitudes == 0).sum(), (magnitudes < HALF_SMALLEST_NORMAL).sum()
-    shares = torch.stack([num_zero, num_tiny - num_zero]) / values.numel()
+    some = magnitudes[:SHARES_OF]
+    num_zero, num_tiny = (some == 0).sum(), (some < HALF_SMALLEST_NORMAL).sum()
+    shares = torch.stack([num_zero, num_tiny - num_zero]) / some.numel()
     return torch.cat([magnitudes.amax().float().view(1), shares.float()])
 
 

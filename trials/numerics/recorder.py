@@ -90,25 +90,24 @@ class Recorder:
     def _renew(self, state: "State") -> None:
         """The optimiser has made or replaced tensors of its own."""
         weights = {f"model.{name}": parameter for name, parameter in state.model.named_parameters()}
-        self._flat = Flat({**weights, **tensors_of(state)})  # the weights first: see Flat.minus
+        self._flat = Flat({**weights, **tensors_of(state)})  # the weights first: see Flat.subtract
         self._identity = identity(state)
         self._before = [self._flat.copies[name] for name in weights]
-        self._now = Flat(weights)
+        self._change = Flat(weights)
         buffers = [buffer for buffer in state.model.buffers() if buffer.is_floating_point()]
         self._buffers = Flat({str(number): buffer for number, buffer in enumerate(buffers)}) if buffers else None
-        self._weights = torch.stack(torch._foreach_norm(self._before))
-        self._norm, self._age = self._now.norm(), 0  # of all weights; steps since the others were taken
+        self._age = 0  # steps since then: see RENEW_NORMS_EVERY
 
     def after_step(self, loss: Tensor, loss_scale: float | None, skipped: bool) -> Updated:
         """Notes the step and gives what it did to the weights."""
         assert self._flat is not None
-        self._now.take()
-        self._age += 1
+        self._change.take()
+        size = self._change.subtract(self._flat)
+        updates = torch.stack(torch._foreach_norm(list(self._change.copies.values())))
+        ratio = torch.linalg.vector_norm(updates) / size
         if self._age % RENEW_NORMS_EVERY == 0:
             self._weights = torch.stack(torch._foreach_norm(self._before))
-        updates = torch.stack(torch._foreach_norm(self._now.minus(self._flat)))
-        ratio = torch.linalg.vector_norm(updates) / self._norm
-        self._norm = self._now.norm()
+        self._age += 1
         if self._stopped:
             ratio = torch.full_like(ratio, math.nan)  # the copy is that of the event: there is nothing to compare with
         else:
@@ -129,9 +128,9 @@ class Recorder:
             )
             self._watch_signs(skipped, None if self._reads_late else float(ratio))
         if self._buffers is None:
-            return Updated(ratio, self._now.is_finite(), torch.ones_like(ratio, dtype=torch.bool))
+            return Updated(ratio, self._change.is_finite(), torch.ones_like(ratio, dtype=torch.bool))
         self._buffers.take()
-        return Updated(ratio, self._now.is_finite(), self._buffers.is_finite())
+        return Updated(ratio, self._change.is_finite(), self._buffers.is_finite())
 
     def _watch_signs(self, skipped: bool, ratio: float | None) -> None:
         """A skipped step or a sudden update is a sign, until HEALED_AFTER good ones have followed the last."""
@@ -181,7 +180,7 @@ class Recorder:
             "torch": torch.__version__,
             "device": moment[1].images.device.type,
             "trace": trace_lines(trace),
-            "jumps": jumps(before, [name.removeprefix("model.") for name in self._now.copies]),
+            "jumps": jumps(before, [name.removeprefix("model.") for name in self._change.copies]),
         }
         first = self.first if is_earlier else None
         capsule.write(folder, self._kept(moment), first, moment[1], validation, facts)
