@@ -58,4 +58,5 @@ class Flat:
 def all_finite(values: Tensor) -> Tensor:
     """Whether all values are finite: a bool scalar, not waited for. One pass: NaN is both least and largest."""
     least, largest = torch.aminmax(values.detach())
-    return torch.isfinite(least) & torch.isfinite(largest)
+    limit = torch.finfo(values.dtype).max
+    return (least >= -limit) & (largest <= limit)

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-SAMPLE_EVERY = 64  # steps
+SAMPLE_EVERY = 128  # steps of an epoch, the first included
 SHARES_OF = 4  # images of a batch: counting is dearer than the largest value
 HALF_MAX = 65504.0  # the largest float16
 HALF_SMALLEST_NORMAL = 2.0**-14  # below it float16 loses digits, below 2**-25 everything

@@ -1,0 +1,40 @@
+"""What kind of design a study is, and so whether its differences are effects or only associations."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+BLIND_SEARCHES = ("random", "grid")  # settings drawn without a look at results
+NO_SCHEDULERS = (None, "none", "fifo")
+
+
+@dataclass(frozen=True)
+class Design:
+    kind: str  # "factorial", "random", "adaptive" or "unknown"
+    is_pruned: bool  # a scheduler stopped trials by what they had reached
+    reason: str  # in words, what stands in the way of calling a difference an effect; empty where nothing does
+
+    @property
+    def answers(self) -> bool:
+        """Whether differences between levels may be called effects."""
+        return not self.reason
+
+    @property
+    def word(self) -> str:
+        return "effect" if self.answers else "association"
+
+
+def design_of(options: dict, trials: pd.DataFrame) -> Design:
+    """By the options of study.json and by what happened to the trials."""
+    search, scheduler = options.get("search"), options.get("scheduler")
+    is_pruned = bool((trials["outcome"] == "pruned").any()) or scheduler not in NO_SCHEDULERS
+    kind = {"grid": "factorial", "random": "random", None: "unknown"}.get(search, "adaptive")
+    reasons = []
+    if kind == "unknown":
+        reasons.append("how settings were chosen and trials stopped is not recorded")
+    if kind == "adaptive":
+        reasons.append(f"the search ({search}) preferred settings that did well")
+    if is_pruned and kind != "unknown":
+        name = scheduler if scheduler not in NO_SCHEDULERS else "unrecorded"
+        reasons.append(f"the scheduler ({name}) cut short trials that did badly")
+    return Design(kind, is_pruned, " and ".join(reasons))
