@@ -26,10 +26,23 @@ MOST_INTERACTIONS = 15
 FEWEST_PAIRS = 3
 FEWEST_TRIALS = 3  # a level, unpaired
 ALPHA = 0.05
+FARTHEST = 2**32  # more epochs than any run has
 BROKEN = ("diverged", "frozen", "failed", "out_of_memory")
 COLUMNS = (
-    *("what", "axis", "level_a", "level_b", "kind", "is_paired", "difference", "low", "high", "p", "p_holm", "decided"),
-    *("num_pairs", "num_seeds", "num_a", "num_b", "first_epoch", "last_epoch", "num_left_out", "value_a", "value_b"),
+    *("what", "axis", "level_a", "level_b", "kind", "is_paired", "difference", "low", "high", "p", "p_least"),
+    *(
+        "p_holm",
+        "decided",
+        "num_pairs",
+        "num_seeds",
+        "num_a",
+        "num_b",
+        "first_epoch",
+        "last_epoch",
+        "num_left_out",
+        "value_a",
+        "value_b",
+    ),
     *("probability_a_better", "num_units", "num_units_more", "unit", "method", "reason"),
 )
 
@@ -39,19 +52,20 @@ class Reached:
 
     def __init__(self, epochs: pd.DataFrame, metric: str, mode: str):
         values = pd.to_numeric(epochs[metric], errors="coerce") if metric in epochs else pd.Series(nan, epochs.index)
-        found = pd.DataFrame({"folder": epochs["folder"], "epoch": epochs["epoch"].astype("int64"), "value": values})
-        found = found[~epochs["diverged"].astype(bool) & np.isfinite(values)].sort_values(["epoch"], kind="stable")
-        grouped = found.groupby("folder", sort=False, observed=True)["value"]
-        self._found = found.assign(best=grouped.cummax() if mode == "max" else grouped.cummin())
-        self.last = found.groupby("folder", observed=True)["epoch"].max()  # measured epoch, by folder
+        measured = ~epochs["diverged"].astype(bool) & np.isfinite(values)
+        code, names = pd.factorize(epochs.loc[measured, "folder"])
+        found = pd.DataFrame({"code": code, "epoch": epochs.loc[measured, "epoch"].to_numpy("int64")})
+        found = found.assign(value=values[measured].to_numpy(float)).sort_values(["code", "epoch"], kind="stable")
+        grouped = found.groupby("code", sort=False)["value"]
+        self._best = (grouped.cummax() if mode == "max" else grouped.cummin()).to_numpy()
+        self._keys = found["code"].to_numpy("int64") * FARTHEST + found["epoch"].to_numpy()
+        self._codes = pd.Series(np.arange(len(names)), index=pd.Index(names))
+        self.last = pd.Series(found.groupby("code")["epoch"].max().to_numpy(), index=pd.Index(names))  # by folder
 
     def at(self, folders: pd.Series, epochs: pd.Series) -> np.ndarray:
-        """The best value until those epochs; nan for a trial without any."""
-        asked = pd.DataFrame({"folder": folders.astype(str).to_numpy(), "epoch": epochs.to_numpy("int64")})
-        asked = asked.reset_index().sort_values("epoch", kind="stable")
-        known = self._found.astype({"folder": str})[["folder", "epoch", "best"]]
-        merged = pd.merge_asof(asked, known, on="epoch", by="folder")
-        return merged.sort_values("index")["best"].to_numpy(float)
+        """The best value until those epochs, each one that the trial had measured or gone past."""
+        keys = self._codes.reindex(folders).to_numpy("int64") * FARTHEST + epochs.to_numpy("int64")
+        return self._best[np.searchsorted(self._keys, keys, "right") - 1]
 
 
 def compare(
@@ -59,8 +73,9 @@ def compare(
 ) -> pd.DataFrame:
     """Every comparison of the study as a row of COLUMNS: of the metric, of divergence, and interactions of two axes.
 
-    A difference is level a less level b; p_holm is corrected over all rows; `decided` needs p_holm < 0.05 and a design
-    that answers. For an interaction level_a and level_b name the two differences whose difference it is.
+    A difference is level a less level b. p_holm is corrected over all rows that could tell: an exact test whose
+    least possible p is 0.05 or more is left out (Tarone 1990, Biometrics 46). `decided` needs p_holm < 0.05 and a
+    design that answers. For an interaction level_a and level_b name the two differences whose difference it is.
     """
     table = settings_table(trials, factors)
     reached = Reached(epochs, metric, mode)
@@ -72,7 +87,8 @@ def compare(
             rows.append(divergence_row(trials, sides, design))
     rows += [interaction_row(*each, reached, metric, design) for each in crossed(trials, table, factors)]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
-    corrected = intervals.holm(frame["p"].to_numpy(float))
+    could_tell = frame["p_least"] < ALPHA  # else it cannot be claimed whatever comes, and costs the others nothing
+    corrected = intervals.holm(frame["p"].where(could_tell).to_numpy(float))
     return frame.assign(p_holm=corrected, decided=(corrected < ALPHA) & (frame["kind"] == "effect"))
 
 
@@ -159,6 +175,7 @@ def numbers_of(estimate: Estimate) -> dict:
         "low": estimate.low,
         "high": estimate.high,
         "p": estimate.p,
+        "p_least": estimate.p_least,
         "num_units": estimate.num_units,
         "num_units_more": max(0, needed - estimate.num_units) if needed is not None and is_open else nan,
         "method": estimate.method,

@@ -25,6 +25,7 @@ class Estimate:
     num_units: int  # what the interval counts as independent
     standard_deviation: float  # of one unit
     method: str
+    p_least: float = 0.0  # the least p that an exact test can give at these counts
 
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0, 0, math.nan, "none")
@@ -113,8 +114,16 @@ def share_difference(a: int, num_a: int, b: int, num_b: int) -> Estimate:
     value = p_a - p_b
     low = value - math.hypot(p_a - low_a, high_b - p_b)
     high = value + math.hypot(high_a - p_a, p_b - low_b)
-    p = float(stats.fisher_exact([[a, num_a - a], [b, num_b - b]]).pvalue)
-    return Estimate(value, low, high, p, math.inf, min(num_a, num_b), math.nan, "Newcombe, Fisher's exact p")
+    p = fisher(a, num_a, b, num_b)
+    most_a, most_b = min(a + b, num_a), min(a + b, num_b)
+    least = min(fisher(most_a, num_a, a + b - most_a, num_b), fisher(a + b - most_b, num_a, most_b, num_b))
+    name = "Newcombe, Fisher's exact p"
+    return Estimate(value, low, high, p, math.inf, min(num_a, num_b), math.nan, name, least)
+
+
+def fisher(a: int, num_a: int, b: int, num_b: int) -> float:
+    """Two-sided p of Fisher's exact test."""
+    return float(stats.fisher_exact([[a, num_a - a], [b, num_b - b]]).pvalue)
 
 
 def paired_share_difference(only_a: int, only_b: int, num_pairs: int) -> Estimate:
@@ -128,7 +137,8 @@ def paired_share_difference(only_a: int, only_b: int, num_pairs: int) -> Estimat
     p = float(stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
     value = (only_a - only_b) / num_pairs
     low, high = max(-1.0, middle - half), min(1.0, middle + half)
-    return Estimate(value, low, high, p, math.inf, num_pairs, math.nan, "Agresti-Min, exact McNemar p")
+    least = min(1.0, 2 * 0.5**discordant)
+    return Estimate(value, low, high, p, math.inf, num_pairs, math.nan, "Agresti-Min, exact McNemar p", least)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
