@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from analysis.answer import facts_of, sentences
+from analysis.effect_section import effect_section
 from analysis.effects import divergences, failures, level_summary, outcome_counts, rank_trials, ranking_table
 from analysis.factors import Factor, factors_of
 from analysis.figures import (
@@ -45,6 +46,7 @@ def build(study: Study) -> tuple[Page, dict]:
     parts = trial_parts(study, ranked)
     sections = [
         Section("The answer so far", [Items(said), *level_tables(ranked, factors, study.metric)]),
+        effect_section(study, factors),
         asked_section(study, factors),
         curves_section(study, factors),
         ranking_section(ranked, factors, study.metric),

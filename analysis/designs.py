@@ -26,7 +26,9 @@ class Design:
 
 def design_of(options: dict, trials: pd.DataFrame) -> Design:
     """By the options of study.json and by what happened to the trials."""
-    search, scheduler = options.get("search"), options.get("scheduler")
+    search, scheduler = (
+        value if isinstance(value, str) else None for value in (options.get("search"), options.get("scheduler"))
+    )
     is_pruned = bool((trials["outcome"] == "pruned").any()) or scheduler not in NO_SCHEDULERS
     kind = {"grid": "factorial", "random": "random", None: "unknown"}.get(search, "adaptive")
     reasons = []
