@@ -170,7 +170,7 @@ def adaptive_sentence(facts: dict) -> str:
     if search in BLIND_SEARCHES and scheduler in NO_SCHEDULERS:
         return (
             f"Settings were chosen without a look at results (search {search}) and no trial was stopped early;"
-            " differences between levels are given without an interval."
+            " what each level does, with intervals, stands below."
         )
     chosen = [] if search in BLIND_SEARCHES else [f"the search ({search}) preferred settings that did well"]
     chosen += (

@@ -40,13 +40,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-root", default="../shared", help="the folder that holds oxford-iiit-pet/")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     root = str(Path(options.data_root).absolute())
     tasks = [
         {**BASE, **settings, "data_root": root, "model": model, "upsample": upsample, "seed": seed, "epochs": EPOCHS}
         for seed, settings, model, upsample in itertools.product(
-            range(options.seeds), SETTINGS, ("unet", "resnet34_unet"), ("deconv", "bilinear")
+            range(options.first_seed, options.first_seed + options.seeds),
+            SETTINGS,
+            ("unet", "resnet34_unet"),
+            ("deconv", "bilinear"),
         )
     ]
     context = multiprocessing.get_context("spawn")
