@@ -63,7 +63,7 @@ def placed(scored: pd.DataFrame, place: int, factors: list[Factor], metric: str)
 
 
 def sentences(facts: dict, factors: list[Factor]) -> list[str]:
-    found = [state_sentence(facts), *best_sentences(facts), test_sentence(facts)]
+    found = [*best_sentences(facts), test_sentence(facts), state_sentence(facts)]
     titles = {factor.name: factor.title for factor in factors}
     found += [level_sentence(facts, name, titles[name], rows) for name, rows in facts["levels"].items() if rows]
     found += [divergence_sentence(facts), *caution_sentences(facts)]
