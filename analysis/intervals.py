@@ -11,6 +11,7 @@ from scipy import stats
 
 LEVEL = 0.95
 POWER = 0.8
+NORMAL_QUANTILE = float(stats.norm.ppf(0.5 + LEVEL / 2))
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def paired_share_difference(only_a: int, only_b: int, num_pairs: int) -> Estimat
         return NOTHING
     total, a, b = num_pairs + 2, only_a + 0.5, only_b + 0.5
     middle = (a - b) / total
-    half = stats.norm.ppf(0.5 + LEVEL / 2) * math.sqrt((a + b) - (a - b) ** 2 / total) / total
+    half = NORMAL_QUANTILE * math.sqrt((a + b) - (a - b) ** 2 / total) / total
     discordant = only_a + only_b
     p = float(stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
     value = (only_a - only_b) / num_pairs

@@ -26,6 +26,7 @@ TRIAL_COLUMNS = (
     "outcome_module",
     "outcome_op",
     "outcome_remedies",
+    "outcome_first_epoch",
     "error_type",
     "error_text",
     "recorded_best_val_dice",

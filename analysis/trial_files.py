@@ -79,6 +79,9 @@ def read_account(path: Path) -> tuple[dict, list[str]]:
     remedies = account.get("remedies") if isinstance(account.get("remedies"), list) else []
     worked = [str(each.get("name")) for each in remedies if isinstance(each, dict) and each.get("worked") is True]
     columns["outcome_remedies"] = ", ".join(worked) if account else None
+    sign = account.get("first_sign")
+    epoch = sign.get("epoch") if isinstance(sign, dict) else None
+    columns["outcome_first_epoch"] = epoch if is_number(epoch) else None
     return columns, [] if problem in (None, MISSING) else [f"a divergence.json that {problem}"]
 
 

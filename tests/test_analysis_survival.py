@@ -1,0 +1,174 @@
+"""Cumulative incidence of divergence: against enumeration, against lifelines, and what each trial counts as."""
+
+import itertools
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines import AalenJohansenFitter, KaplanMeierFitter
+
+from analysis.factors import Factor
+from analysis.survival import (
+    CENSORED,
+    DIVERGED,
+    PRUNED,
+    Ends,
+    cumulative_incidence,
+    ends_of,
+    epochs_spent,
+    log_rank,
+    survival_table,
+    variance,
+    without_pruning,
+)
+
+AMP = Factor("amp", "choice", ("false", "true"))
+
+
+def ends(*pairs) -> Ends:
+    return Ends(np.array([epoch for epoch, _ in pairs]), np.array([how for _, how in pairs]))
+
+
+def drawn(num: int, rng: np.random.Generator, hows=(DIVERGED, PRUNED, CENSORED)) -> Ends:
+    return Ends(rng.integers(1, 8, num), rng.choice(hows, num))
+
+
+def redistributed(sample: Ends) -> float:
+    """The incidence by another way (Efron 1967): who is censored leaves his weight to those who are there later."""
+    order = {DIVERGED: 0, PRUNED: 1, CENSORED: 2}
+    units = sorted(zip(sample.epoch, sample.how, strict=True), key=lambda unit: (unit[0], order[unit[1]]))
+    weights, total = [1 / len(units)] * len(units), 0.0
+    for place, (_, how) in enumerate(units):
+        later = range(place + 1, len(units))
+        if how == DIVERGED:
+            total += weights[place]
+        elif how == CENSORED:
+            for other in later:
+                weights[other] += weights[place] / len(later)
+    return total
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_incidence_agrees_with_redistribution_to_the_right(seed):
+    sample = drawn(12, np.random.default_rng(seed))
+    assert cumulative_incidence(sample)["incidence"].iloc[-1] == pytest.approx(redistributed(sample))
+
+
+def test_every_sample_of_three_without_censoring_gives_the_plain_share():
+    units = list(itertools.product((1, 2), (DIVERGED, PRUNED)))
+    for chosen in itertools.product(units, repeat=3):
+        share = sum(how == DIVERGED for _, how in chosen) / 3
+        assert cumulative_incidence(ends(*chosen))["incidence"].iloc[-1] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_without_censoring_the_variance_is_the_binomial_one(seed):
+    sample = drawn(30, np.random.default_rng(seed), (DIVERGED, PRUNED))
+    found = cumulative_incidence(sample)
+    counts = found[["num_diverged", "num_pruned", "num_at_risk"]].to_numpy().T
+    left = counts[0] + counts[1]
+    before = np.concatenate([[1.0], np.cumprod(1 - left / counts[2])[:-1]])
+    share = found["incidence"].iloc[-1]
+    place = len(found) - 1
+    told = variance(place, found["incidence"].to_numpy(), before, counts[0], left, counts[2])
+    assert told == pytest.approx(share * (1 - share) / 30)
+
+
+def test_without_competing_events_it_is_kaplan_and_meier():
+    sample = drawn(40, np.random.default_rng(3), (DIVERGED, CENSORED))
+    fitted = KaplanMeierFitter().fit(sample.epoch, sample.how == DIVERGED)
+    found = cumulative_incidence(sample)
+    expected = 1 - fitted.survival_function_.loc[found["epoch"], "KM_estimate"].to_numpy()
+    assert found["incidence"].to_numpy() == pytest.approx(expected)
+
+
+def test_without_competing_events_the_interval_is_near_lifelines():
+    sample = drawn(40, np.random.default_rng(3), (DIVERGED, CENSORED))
+    fitted = KaplanMeierFitter().fit(sample.epoch, sample.how == DIVERGED)
+    found = cumulative_incidence(sample).set_index("epoch").loc[3]
+    low, high = fitted.confidence_interval_.loc[3]  # of survival; ours is on the incidence's scale
+    assert found["high"] == pytest.approx(1 - low, abs=0.03)
+    assert found["low"] == pytest.approx(1 - high, abs=0.03)
+
+
+def test_with_untied_times_it_agrees_with_lifelines_aalen_and_johansen():
+    rng = np.random.default_rng(4)
+    sample = Ends(rng.permutation(np.arange(1, 41)), rng.choice((DIVERGED, PRUNED, CENSORED), 40))
+    code = np.select([sample.how == DIVERGED, sample.how == PRUNED], [1, 2], 0)
+    fitted = AalenJohansenFitter().fit(sample.epoch, code, event_of_interest=1)
+    expected = fitted.cumulative_density_.loc[cumulative_incidence(sample)["epoch"]].to_numpy().ravel()
+    assert cumulative_incidence(sample)["incidence"].to_numpy() == pytest.approx(expected)
+
+
+def test_pruning_counted_as_censoring_raises_the_rate():
+    sample = ends((1, PRUNED), (1, PRUNED), (2, DIVERGED), (3, CENSORED))
+    assert cumulative_incidence(sample)["incidence"].iloc[-1] == pytest.approx(0.25)
+    assert without_pruning(sample) == pytest.approx(0.5)
+
+
+def test_nothing_diverged_has_an_interval_from_zero():
+    last = cumulative_incidence(ends(*[(5, CENSORED)] * 10)).iloc[-1]
+    assert (last["incidence"], last["low"]) == (0, 0)
+    assert 0.2 < last["high"] < 0.35
+
+
+def test_no_trial_gives_no_row():
+    assert cumulative_incidence(ends()).empty
+
+
+def trials(*outcomes) -> pd.DataFrame:
+    """(outcome, num_epochs, outcome_epoch)"""
+    rows = [
+        {
+            "trial": str(place),
+            "outcome": how,
+            "num_epochs": num,
+            "outcome_epoch": said,
+            "epochs": 9,
+            "amp": place % 2 > 0,
+        }
+        for place, (how, num, said) in enumerate(outcomes)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_a_diverged_trial_ends_in_the_epoch_that_broke():
+    assert ends_of(trials(("diverged", 3, 4))).epoch.tolist() == [4]
+
+
+def test_a_diverged_trial_whose_epoch_is_not_recorded_ends_after_those_it_trained():
+    assert ends_of(trials(("diverged", 3, None))).epoch.tolist() == [4]
+
+
+def test_a_frozen_trial_counts_as_diverged_and_a_failed_one_as_censored():
+    assert ends_of(trials(("frozen", 3, 4), ("failed", 3, 4))).how.tolist() == [DIVERGED, CENSORED]
+
+
+def test_the_log_rank_test_is_scipys():
+    from scipy.stats import CensoredData, logrank
+
+    rng = np.random.default_rng(5)
+    sample, group = drawn(60, rng), rng.integers(0, 2, 60).astype(str)
+    sides = [
+        CensoredData.right_censored(sample.epoch[group == name], (sample.how != DIVERGED)[group == name])
+        for name in ("0", "1")
+    ]
+    assert log_rank(sample, group) == pytest.approx(logrank(*sides).pvalue)
+
+
+def test_no_divergence_gives_no_p():
+    assert math.isnan(log_rank(ends((3, CENSORED), (3, CENSORED)), np.array(["a", "b"])))
+
+
+def test_the_table_has_a_row_a_level():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = survival_table(trials(("completed", 9, 9), ("diverged", 3, 4)), [AMP])
+    assert found["incidence"].tolist() == [0, 1]
+
+
+def test_epochs_saved_are_those_left_of_the_plan():
+    found = epochs_spent(trials(("diverged", 3, 4)).assign(outcome_first_epoch=2)).iloc[0]
+    assert (found["epochs_after"], found["epochs_saved"]) == (2, 5)
