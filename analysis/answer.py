@@ -1,5 +1,7 @@
 """The answer so far: facts (numbers, pure) and the plain sentences made of nothing but those facts."""
 
+from collections.abc import Collection
+
 import pandas as pd
 
 from analysis.effects import (
@@ -62,10 +64,15 @@ def placed(scored: pd.DataFrame, place: int, factors: list[Factor], metric: str)
     }
 
 
-def sentences(facts: dict, factors: list[Factor]) -> list[str]:
+def sentences(facts: dict, factors: list[Factor], compared: Collection[str] = ()) -> list[str]:
+    """`compared` are the axes of which the page tells differences elsewhere; of the others it tells medians here."""
     found = [*best_sentences(facts), test_sentence(facts), state_sentence(facts)]
-    titles = {factor.name: factor.title for factor in factors}
-    found += [level_sentence(facts, name, titles[name], rows) for name, rows in facts["levels"].items() if rows]
+    titles = {factor.name: factor.title for factor in factors if factor.name not in compared}
+    found += [
+        level_sentence(facts, name, titles[name], rows)
+        for name, rows in facts["levels"].items()
+        if name in titles and rows
+    ]
     found += [divergence_sentence(facts), *caution_sentences(facts)]
     return [sentence for sentence in found if sentence]
 
@@ -140,17 +147,7 @@ def divergence_sentence(facts: dict) -> str:
     where = f", in the {first['where']}" if first["where"] else ""
     epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
     diverged = f"{number} of {count(facts['num_trials'], 'trial')} diverged"
-    return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}.{cause_sentence(facts)}"
-
-
-def cause_sentence(facts: dict) -> str:
-    """What the accounts of the divergences say; begins with a space, or is empty."""
-    if not facts["causes"]:
-        return ""
-    told = listed([f"{name.replace('_', ' ')} ({number})" for name, number in facts["causes"].items()])
-    cures = listed([name.replace("_", " ") for name in facts["common_remedies"]])
-    cured = f" In the step of every one of them these would have been right: {cures}." if cures else ""
-    return f" Causes: {told}.{cured}"
+    return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}."
 
 
 def caution_sentences(facts: dict) -> list[str]:

@@ -6,18 +6,21 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from analysis.answer import facts_of, sentences
+from analysis.comparisons import compare
+from analysis.designs import design_of
+from analysis.divergence_section import divergence_section
 from analysis.effect_section import effect_section
-from analysis.effects import divergences, failures, level_summary, outcome_counts, rank_trials, ranking_table
+from analysis.effects import failures, level_summary, outcome_counts, rank_trials, ranking_table
 from analysis.factors import Factor, factors_of
 from analysis.figures import (
     HOW_TO_READ,
     best_examples,
     curve_pictures,
-    divergence_picture,
     example_frame,
     example_picture,
     range_pictures,
 )
+from analysis.headline import headline
 from analysis.load import Study
 from analysis.page import Items, Page, Picture, Section, Table, Text
 from analysis.pictures import Example
@@ -40,17 +43,20 @@ def build(study: Study) -> tuple[Page, dict]:
     factors, factor_gaps = factors_of(study.study, study.trials)
     ranked = rank_trials(study.trials, study.epochs, study.metric, study.mode)
     facts = facts_of(study, factors, ranked)
-    said = sentences(facts, factors)
+    design = design_of(study.study["options"], study.trials)
+    found = compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
+    told_of = found.loc[found["what"].eq(study.metric) & found["difference"].notna(), "axis"]
+    said = [*headline(study, factors, found, design), *sentences(facts, factors, set(told_of))]
     shown, whose, picture_gap = best_examples(study.folder, ranked)
     gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *filter(None, [picture_gap])]
     parts = trial_parts(study, ranked)
     sections = [
-        Section("The answer so far", [Items(said), *level_tables(ranked, factors, study.metric)]),
-        effect_section(study, factors),
+        Section("The answer so far", [Items(said)]),
+        effect_section(found, design, study.metric, level_tables(ranked, factors, study.metric)),
         asked_section(study, factors),
         curves_section(study, factors),
         ranking_section(ranked, factors, study.metric),
-        divergence_section(study.trials, factors),
+        divergence_section(study, factors),
         predictions_section(shown, whose, picture_gap),
         outcomes_section(study.trials, facts),
         trial_section(parts, ranked, factors, study.metric, study.folder),
@@ -155,18 +161,6 @@ def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) ->
     )
     table = Table("ranking", caption, ranking_table(ranked, factors, metric))
     return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
-
-
-def divergence_section(trials: pd.DataFrame, factors: list[Factor]) -> Section:
-    title, found = "Which trials diverged, when and why", divergences(trials, factors)
-    if found.empty:
-        none = f"None of {count(len(trials), 'trial')} diverged." if len(trials) else "No trial has started."
-        return Section(title, [Text(none)])
-    caption = (
-        f"{len(found)} of {count(len(trials), 'trial')} diverged; the earliest first, and where it was seen. Remedies"
-        " are settings under which the captured step is finite and agrees with float32's; one step, not a whole run."
-    )
-    return Section(title, [Table("divergences", caption, found), *divergence_picture(trials, factors)])
 
 
 def predictions_section(shown: list[Example], whose: str, gap: str) -> Section:

@@ -4,13 +4,12 @@ import math
 
 import pandas as pd
 
-from analysis.comparisons import compare
-from analysis.designs import Design, design_of
-from analysis.factors import Factor
-from analysis.load import Study
+from analysis.designs import Design
+from analysis.headline import at, needed, units_text
 from analysis.page import Items, Section, Table, Text
-from analysis.wording import count, show
+from analysis.wording import gap_text
 
+TITLE = "What the settings do"
 SHOWN = (
     *("what", "axis", "level_a", "level_b", "kind", "difference", "low", "high", "p", "p_holm", "decided"),
     *("num_pairs", "num_a", "num_b", "num_left_out", "first_epoch", "last_epoch", "probability_a_better", "method"),
@@ -24,14 +23,12 @@ CAPTION = (
 )
 
 
-def effect_section(study: Study, factors: list[Factor]) -> Section:
-    """Empty where nothing can be compared."""
-    design = design_of(study.study["options"], study.trials)
-    found = compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
+def effect_section(found: pd.DataFrame, design: Design, metric: str, level_tables: list[Table]) -> Section:
+    """Of the comparisons; only the levels' tables where nothing can be compared."""
     if found.empty:
-        return Section("What the settings do", [])
+        return Section(TITLE, level_tables)
     table = Table("comparisons", CAPTION, found[list(SHOWN)].dropna(axis="columns", how="all"))
-    return Section("What the settings do", [Text(design_sentence(design)), Items(told(found, study.metric)), table])
+    return Section(TITLE, [Text(design_sentence(design)), Items(told(found, metric)), table, *level_tables])
 
 
 def design_sentence(design: Design) -> str:
@@ -47,29 +44,20 @@ def told(found: pd.DataFrame, metric: str) -> list[str]:
 
 
 def sentence(row: dict, metric: str) -> str:
-    unit = metric if row["what"] == metric else "share of diverged trials"
+    is_metric = row["what"] == metric
     more = "higher" if row["difference"] >= 0 else "lower"
-    interval = "" if math.isnan(row["low"]) else f" (95 % CI {show(row['low'], 'dice')} to {show(row['high'], 'dice')}"
-    paired = f", {count(int(row['num_pairs']), 'pair')})" if row["is_paired"] else ", unpaired)"
-    interval = f"{interval}{paired}" if interval else " (no interval: too few independent values, or no spread)"
+    low, high = (size_of(row[bound], metric, is_metric) for bound in ("low", "high"))
+    interval = "" if math.isnan(row["low"]) else f"95 % CI {low} to {high}, "
+    why = "" if interval else f" (no interval: {row['reason']})"
     end = "" if row["decided"] or row["kind"] != "effect" else f": the data do not say{needed(row)}"
     return (
-        f"{row['axis']}: the {unit} of {row['level_a']} is {show(abs(row['difference']), 'dice')} {more} than that of"
-        f" {row['level_b']}{at(row)}{interval}{end}."
+        f"{row['axis']}: the {metric if is_metric else 'share of diverged trials'} of {row['level_a']} is"
+        f" {size_of(abs(row['difference']), metric, is_metric, unit=True)} {more} than that of {row['level_b']}"
+        f"{at(row) if is_metric else ''} ({interval}{units_text(row)}){why}{end}."
     )
 
 
-def at(row: dict) -> str:
-    """The epochs after which the two were compared."""
-    first, last = row["first_epoch"], row["last_epoch"]
-    if math.isnan(last):
-        return ""
-    return f" at epoch {int(last)}" if first == last else f" at epochs {int(first)} to {int(last)}"
-
-
-def needed(row: dict) -> str:
-    number = row["num_units_more"]
-    if math.isnan(number) or number == 0:
-        return ""
-    more = count(int(number), f"more {row['unit'].removesuffix('s')}", f"more {row['unit']}")
-    return f"; if this is the true difference, {more} would"
+def size_of(value: float, metric: str, is_metric: bool, *, unit: bool = False) -> str:
+    if is_metric:
+        return gap_text(value, metric, unit=unit)
+    return f"{100 * value:.0f} percentage points" if unit else f"{100 * value:.0f}"

@@ -58,3 +58,17 @@ def size_text(data: dict, trials: pd.DataFrame) -> str:
         return f"{shown} (source size not recorded)"
     enlarged = ", enlarged" if sizes and max(sizes) > min(source) else ""
     return f"{shown} (source {source[0]} x {source[1]} px{enlarged})"
+
+
+def gap_text(value: float, metric: str, *, unit: bool = True) -> str:
+    """A difference of a metric: 0.8 Dice points (hundredths), 0.012 of val_loss; without unit the number alone."""
+    name = next((word for key, word in (("dice", "Dice"), ("iou", "IoU")) if key in metric), None)
+    if name is None:
+        return f"{value:.3g} of {metric}" if unit else f"{value:.3g}"
+    points = f"{100 * value:.1f}" if abs(value) >= 0.0005 or value == 0 else f"{100 * value:.1g}"
+    return f"{points} {name} points" if unit else points
+
+
+def level_text(axis: str, level: str) -> str:
+    """A level in a sentence: bilinear, but amp=true and lr=0.01."""
+    return level if level[:1].isalpha() and level not in ("true", "false", "none") else f"{axis}={level}"

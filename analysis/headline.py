@@ -1,0 +1,237 @@
+"""The answer to the space's question: what wins, by how much, what diverges, why, and what would cure it."""
+
+import math
+from collections import Counter
+
+import pandas as pd
+
+from analysis.designs import Design
+from analysis.factors import Factor, levels, present_levels
+from analysis.load import Study
+from analysis.survival import BAD
+from analysis.wording import count, gap_text, level_text, listed
+
+MOST_ASKED, MOST_OTHERS = 3, 2  # sentences on the axes that were asked about, and on others
+FEWEST_ALIKE = 3  # diverged trials with a level in common before that is worth a sentence
+CAUSES = {  # one of them, several
+    "saturated_head": ("a saturated head", "saturated heads"),
+    "forward_overflow": ("an overflow in the forward pass", "overflows in the forward pass"),
+    "scale_collapse": ("a collapse of the loss scale", "collapses of the loss scale"),
+    "poisoned_batchnorm": ("a poisoned BatchNorm", "poisoned BatchNorms"),
+    "running_stats_explosion": ("exploded running statistics", "cases of exploded running statistics"),
+    "optimizer_instability": ("an unstable optimiser", "cases of an unstable optimiser"),
+    "loss_domain": ("a loss out of its domain", "losses out of their domain"),
+    "bad_data": ("bad data", "cases of bad data"),
+    "undetermined": ("of undetermined cause", "of undetermined cause"),
+}
+REMEDIES = {
+    "float32_head": "a float32 head",
+    "lower_scale": "a lower loss scale",
+    "guarded_statistics": "guarded BatchNorm statistics",
+}
+
+
+def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: Design) -> list[str]:
+    """Sentences made of the comparisons and of the diverged trials; none where neither speaks."""
+    asked = asked_about(study, factors)
+    return [
+        *metric_sentences(found, asked, study, design),
+        *interaction_sentences(found, study),
+        *divergence_sentences(study.trials, factors, found, asked),
+        *cause_sentences(study.trials),
+        *cure_sentences(study.trials),
+    ]
+
+
+def asked_about(study: Study, factors: list[Factor]) -> list[str]:
+    """The axes that the space's name names (upsample, amp, networks); all where it names none."""
+    name = str(study.study.get("name") or study.study["space"].get("name") or "")
+    named = [factor.name for factor in factors if factor.name in name or factor.title in name]
+    return named or [factor.name for factor in factors]
+
+
+def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design: Design) -> list[str]:
+    """The asked axes' differences whatever they say, the others' only where they are decided; the clearest first."""
+    rows = found[(found["what"] == study.metric) & found["difference"].notna() & ~found["axis"].str.contains(" x ")]
+    rows = rows.assign(open=~rows["decided"]).sort_values(["open", "p"], kind="stable")
+    is_asked = rows["axis"].isin(asked)
+    first = rows[is_asked].head(MOST_ASKED)
+    others = rows[~is_asked & rows["decided"]].head(MOST_OTHERS)
+    chosen = pd.concat([first, others]).to_dict("records")
+    return [metric_sentence(row, study.metric, study.mode, design) for row in chosen]
+
+
+def metric_sentence(row: dict, metric: str, mode: str, design: Design) -> str:
+    better, worse, gap, low, high = oriented(row, mode)
+    better, worse = level_text(row["axis"], better), level_text(row["axis"], worse)
+    interval = f"95 % CI {gap_text(low, metric, unit=False)} to {gap_text(high, metric, unit=False)}, "
+    basis = f"({'' if math.isnan(low) else interval}{units_text(row)}){left_out(row)}"
+    by = gap_text(gap, metric)
+    if row["decided"]:
+        return f"{better} beats {worse} by {by}{at(row)} {basis}."
+    if not design.answers:
+        return f"An association, not an effect: {better} is {by} above {worse}{at(row)} {basis}."
+    return (
+        f"The data do not say whether {better} is better than {worse}: it leads by {by}{at(row)} {basis}{needed(row)}."
+    )
+
+
+def oriented(row: dict, mode: str) -> tuple[str, str, float, float, float]:
+    """The better level, the worse, and by how much with its interval, so that the difference is not negative."""
+    sign = 1 if row["difference"] >= 0 else -1
+    a, b = row["level_a"], row["level_b"]
+    low, high = (row["low"], row["high"]) if sign > 0 else (-row["high"], -row["low"])
+    gap = abs(row["difference"])
+    if (sign > 0) == (mode == "max"):
+        first, second = (a, b)
+    else:
+        first, second = (b, a)
+    return first, second, gap, low, high
+
+
+def units_text(row: dict) -> str:
+    """What the interval counts as independent."""
+    number = int(row["num_units"])
+    if not row["is_paired"]:
+        return f"unpaired, {int(row['num_a'])} and {int(row['num_b'])} trials"
+    return f"paired over {count(number, row['unit'].removesuffix('s'), row['unit'])}"
+
+
+def at(row: dict) -> str:
+    first, last = row["first_epoch"], row["last_epoch"]
+    if math.isnan(last):
+        return ""
+    return f" by epoch {int(last)}" if first == last else f" by epochs {int(first)} to {int(last)}"
+
+
+def left_out(row: dict) -> str:
+    number = row["num_left_out"]
+    if not number or math.isnan(number):
+        return ""
+    what = "pair" if row["is_paired"] else "trial"
+    return f", {count(int(number), what)} that broke left out"
+
+
+def needed(row: dict) -> str:
+    number = row["num_units_more"]
+    if math.isnan(number) or number == 0:
+        return ""
+    more = count(int(number), f"more {row['unit'].removesuffix('s')}", f"more {row['unit']}")
+    return f"; were this the true difference, {more} would show it"
+
+
+def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
+    """The clearest decided interaction of two axes."""
+    rows = found[(found["what"] == study.metric) & found["axis"].str.contains(" x ") & found["decided"]]
+    return [
+        interaction_text(row, study.metric) for row in rows.sort_values("p", kind="stable").head(1).to_dict("records")
+    ]
+
+
+def interaction_text(row: dict, metric: str) -> str:
+    """level_a and level_b are differences, as comparisons.py names them: "deconv - bilinear at false"."""
+    (pair, first), (_, second) = (row[side].split(" at ") for side in ("level_a", "level_b"))
+    axis, ahead = row["axis"].split(" x ")[1], pair.replace(" - ", " is ahead of ")
+    return (
+        f"How far {ahead} depends on {axis}: {gap_text(row['value_a'], metric)} at {axis}={first},"
+        f" {gap_text(row['value_b'], metric)} at {axis}={second}."
+    )
+
+
+def divergence_sentences(
+    trials: pd.DataFrame, factors: list[Factor], found: pd.DataFrame, asked: list[str]
+) -> list[str]:
+    """Where the diverged trials lie: a level they all share, and how they divide over the asked axes."""
+    bad = trials["outcome"].isin(BAD)
+    if not bad.any():
+        return []
+    compared = [each for each in factors if each.kind == "choice" and len(present_levels(trials, each)) > 1]
+    shared = {} if bad.sum() < FEWEST_ALIKE else shared_levels(trials, compared, bad)
+    rest = [factor for factor in compared if factor.name not in shared]
+    inside = pd.Series(True, trials.index)
+    told = []
+    for factor, level in ((each, shared[each.name]) for each in compared if each.name in shared):
+        here = levels(trials, factor) == level
+        inside &= here
+        told.append(
+            f"All {int(bad.sum())} trials that diverged had {level_text(factor.name, level)}: {int(bad.sum())} of"
+            f" {int(here.sum())} with it, 0 of {int((~here).sum())} without{decided_text(found, factor.name)}."
+        )
+    for factor in [each for each in rest if each.name in asked] or rest[:1]:
+        told.append(divided(trials[inside], factor, bad, found, given=shared))
+    return told
+
+
+def shared_levels(trials: pd.DataFrame, factors: list[Factor], bad: pd.Series) -> dict[str, str]:
+    found = {}
+    for factor in factors:
+        own = levels(trials, factor)[bad]
+        if own.notna().all() and own.nunique() == 1:
+            found[factor.name] = str(own.iloc[0])
+    return found
+
+
+def divided(trials: pd.DataFrame, factor: Factor, bad: pd.Series, found: pd.DataFrame, given: dict) -> str:
+    """bilinear diverged in 5 of 24 trials, deconv in 0 of 24"""
+    level = levels(trials, factor)
+    counts = [
+        (name, int((bad[trials.index] & (level == name)).sum()), int((level == name).sum()))
+        for name in present_levels(trials, factor)
+    ]
+    counts.sort(key=lambda each: -each[1] / max(each[2], 1))
+    first, *others = counts
+    start = f"{level_text(factor.name, first[0])} diverged in {first[1]} of {count(first[2], 'trial')}"
+    rest = [f"{level_text(factor.name, name)} in {number} of {total}" for name, number, total in others]
+    within = f" (of those with {listed([level_text(*each) for each in given.items()])})" if given else ""
+    return f"{', '.join([start, *rest])}{within}{'' if given else decided_text(found, factor.name)}."
+
+
+def decided_text(found: pd.DataFrame, axis: str) -> str:
+    """Of an axis with two levels: the interval of the difference in shares."""
+    rows = found[(found["what"] == "divergence") & (found["axis"] == axis)]
+    if len(rows) != 1 or math.isnan(rows["low"].iloc[0]):
+        return ""
+    row = rows.to_dict("records")[0]
+    _, _, gap, low, high = oriented(row, "max")
+    told = f" (a difference of {100 * gap:.0f} percentage points, 95 % CI {100 * low:.0f} to {100 * high:.0f}"
+    return f"{told})" if row["decided"] or row["kind"] != "effect" else f"{told}: not enough to tell)"
+
+
+def cause_sentences(trials: pd.DataFrame) -> list[str]:
+    """What the accounts of the diverged trials say."""
+    bad = trials[trials["outcome"].isin(BAD)]
+    told = bad["outcome_cause"].dropna()
+    if told.empty:
+        return []
+    counts = [(str(name), int(number)) for name, number in told.value_counts().items()]
+    words = [cause_text(name, number) for name, number in counts]
+    silent = len(bad) - len(told)
+    unknown = f"; {silent} left no account" if silent else ""
+    if len(counts) == 1 and counts[0][1] > 1:
+        all_of = "Both" if counts[0][1] == 2 else f"All {counts[0][1]}"
+        return [f"{all_of} were {words[0].split(' ', 1)[1]}{unknown}."]
+    return [f"Causes: {listed(words)}{unknown}."]
+
+
+def cause_text(name: str, number: int) -> str:
+    one, several = CAUSES.get(name, (name.replace("_", " "),) * 2)
+    return one if number == 1 else f"{number} {several}"
+
+
+def cure_sentences(trials: pd.DataFrame) -> list[str]:
+    """Which remedies made the captured step right: in every account, else the one that did most often."""
+    bad = trials[trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()]
+    told = [set(str(names).split(", ")) - {""} for names in bad["outcome_remedies"].fillna("")]
+    counts = Counter(name for names in told for name in names)
+    if not counts:
+        return []
+    step = "the captured step of each" if len(told) > 1 else "the captured step"
+    always = sorted(name for name, number in counts.items() if number == len(told))
+    if always:
+        return [f"What would have made {step} right: {listed([remedy_text(name) for name in always])}."]
+    name, number = max(sorted(counts.items()), key=lambda each: each[1])
+    return [f"No remedy fits all; {remedy_text(name)} would have made {number} of {len(told)} captured steps right."]
+
+
+def remedy_text(name: str) -> str:
+    return REMEDIES.get(name, name.replace("_", " "))
