@@ -218,7 +218,7 @@ def test_diverged_trials_report_finite_numbers_and_the_report_works(tmp_path):
     assert json.loads(text.splitlines()[-1])["diverged_step"] == 2
     accounts = [json.loads(path.read_text()) for path in (tmp_path / "s").glob("*/divergence.json")]
     assert [account["cause"] for account in accounts] == ["optimizer_instability"] * 2
-    assert "Causes: optimizer instability (2)." in (tmp_path / "s/report/report.md").read_text()
+    assert "Both were cases of an unstable optimiser." in (tmp_path / "s/report/report.md").read_text()
     assert json.loads(next((tmp_path / "s").glob("*/outcome.json")).read_text())["best_val_dice"] is None
     assert "there is none to test" in err
     assert next((tmp_path / "s").glob("*/checkpoint_*/capsule/capsule.json"))
