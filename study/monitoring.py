@@ -1,10 +1,12 @@
 """What is seen while a study runs: a live table on the terminal; and the record of how each trial ended."""
 
+import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ray import cloudpickle
 from ray.tune import Callback
@@ -33,24 +35,24 @@ class OutcomeWriter(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
         """completed, pruned, diverged or frozen; with the account of what went wrong on its way."""
-        outcome = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
-        self._write(trial, outcome)
-        self._bring_account(trial)
+        told = self._bring_account(trial)
+        self._write(trial, outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"), told))
 
     @staticmethod
-    def _bring_account(trial: Trial) -> None:
-        """Copies divergence.json out of the trial's checkpoint, wherever that lies, beside its outcome."""
+    def _bring_account(trial: Trial) -> dict[str, Any] | None:
+        """Copies divergence.json out of the trial's checkpoint, wherever that lies, into its folder; its content."""
         checkpoint = trial.checkpoint
         if checkpoint is None or checkpoint.filesystem is None or not trial.local_path:
-            return
+            return None
         try:
             with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{ACCOUNT}") as file:
                 account = file.read()
         except FileNotFoundError:
-            return  # nothing went wrong in it
+            return None  # nothing went wrong in it
         partial = Path(trial.local_path) / f".{ACCOUNT}.part"
         partial.write_bytes(account)
         partial.replace(partial.with_name(ACCOUNT))
+        return json.loads(account)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
         """interrupted: trials that Ray ended without a word, since the study's time was up."""

@@ -25,9 +25,9 @@ from study.planning import plan
 from trials import checkpoint
 from trials.config import TrialConfig, checked, parse_settings
 from trials.data import check_batch_size, describe
+from trials.outcome import BROKEN, INTERRUPTED
 from trials.predict import test_score
 
-INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 REPORT = Path(__file__).parents[1] / "analysis" / "report.py"
 
 
@@ -161,6 +161,8 @@ def _run(study: Study, written: dict[str, Any]) -> int:
         print(f"interrupted; go on with: python -m study.run --resume --name {study.folder.name}{at}", file=sys.stderr)
     if all_failed:
         print("every trial failed; each outcome.json and the report say why", file=sys.stderr)
+    if num_broken := sum(outcome in BROKEN for outcome in outcomes):
+        print(f"{num_broken} of {len(outcomes)} trials diverged or froze; the report says why", file=sys.stderr)
     _write_report(study.folder)
     return INTERRUPTED if interrupted else 1 if all_failed else 0
 
@@ -184,7 +186,10 @@ def _score_best(study: Study, results: ResultGrid) -> None:
             return
     trial = {"trial": best.metrics["trial_id"], "folder": Path(best.path).name}
     manifest.write_json(study.folder / "test.json", {**trial, **score})
-    print(f"test Dice of the best trial ({trial['folder']}): {score['test_dice']:.4f}", file=sys.stderr)
+    path = study.folder / trial["folder"] / "outcome.json"
+    kind = json.loads(path.read_text())["outcome"] if path.is_file() else None
+    later = f", {kind} later" if kind in BROKEN else ""
+    print(f"test Dice of the best trial ({trial['folder']}{later}): {score['test_dice']:.4f}", file=sys.stderr)
 
 
 def _write_report(folder: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_diverged_run_says_where_and_ends_with_1(tmp_path, capsys):
     outcome = json.loads((tmp_path / "run/outcome.json").read_text())
     assert (outcome["outcome"], outcome["where"], outcome["step"]) == ("diverged", "outputs", 2)
     printed = capsys.readouterr().out
-    assert "diverged in epoch 1: outputs at step 2" in printed
+    assert "diverged in epoch 1, at step 2: outputs" in printed
     assert "cause    optimizer_instability" in printed
 
 
@@ -91,13 +91,89 @@ def test_ctrl_c_can_be_resumed_without_a_lost_or_doubled_epoch(tmp_path):
 def test_a_completed_run_is_left_as_it_is_by_a_resume(trained, capsys):
     before = {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
     assert train.main(["--out", str(trained), "--resume"]) == 0
-    assert "complete already" in capsys.readouterr().out
+    assert "completed already" in capsys.readouterr().out
     assert before == {path: path.read_bytes() for path in trained.rglob("*") if path.is_file()}
 
 
 def test_resuming_another_configuration_is_refused(trained, capsys):
     assert train.main(["--out", str(trained), "--resume", "--set", "lr=0.5"]) == 2
     assert "another run: lr=0.001 there, 0.5 here" in capsys.readouterr().err
+
+
+FROZEN = [*SMALL, "amp=true", "loss_scale_init=1e30", "diagnosis_budget_s=1"]
+
+
+@pytest.fixture(scope="module")
+def frozen(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "frozen"
+    assert train.main(train_arguments(out, settings=FROZEN)) == 1
+    return out
+
+
+def test_a_frozen_runs_outcome_names_the_event(frozen):
+    outcome = json.loads((frozen / "outcome.json").read_text())
+    assert (outcome["where"], outcome["step"], outcome["cause"]) == ("frozen", 4, "scale_collapse")
+
+
+def test_a_run_that_froze_is_left_as_it_is_by_a_resume(frozen, capsys):
+    before = {path: path.read_bytes() for path in frozen.rglob("*") if path.is_file()}
+    assert train.main(["--out", str(frozen), "--resume"]) == 1
+    assert "frozen already, after 1 epochs; there is nothing to resume" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in frozen.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("what", ["continue", "rollback"])
+def test_a_run_that_goes_on_keeps_the_cause_of_its_first_event(what, tmp_path, capsys):
+    assert train.main(train_arguments(tmp_path / "run", settings=[*FROZEN, f"on_divergence={what}"])) == 1
+    outcome = json.loads((tmp_path / "run/outcome.json").read_text())
+    assert (outcome["epoch"], outcome["step"], outcome["cause"]) == (2, 4, "scale_collapse")
+    assert (
+        "frozen in epoch 1, at step 4: every step of it was skipped; it went on to epoch 2" in capsys.readouterr().out
+    )
+
+
+def test_an_interrupted_diagnosis_is_made_by_the_resume(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "trials.train", *train_arguments(out, settings=[*FROZEN, "width=8"])]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(out / "checkpoints/capsule/capsule.json", process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert not (out / "checkpoints/divergence.json").exists()
+    assert train.main(["--out", str(out), "--resume"]) == 1
+    assert json.loads((out / "outcome.json").read_text())["cause"] == "scale_collapse"
+
+
+def test_a_terminated_run_has_an_outcome(tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "trials.train", *train_arguments(out, "--set", "epochs=500")]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    wait_for(out / "result.json", process)
+    process.terminate()
+    assert process.wait(60) == 130
+    assert json.loads((out / "outcome.json").read_text())["outcome"] == "interrupted"
+
+
+def wait_for(path, process):
+    for _ in range(600):
+        if path.is_file() or process.poll() is not None:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"no {path} in a minute")
+
+
+def test_a_setting_given_as_an_option_is_told_where_it_belongs(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["--epochs", "3", "--out", str(tmp_path / "run")])
+    assert "epochs is a setting: --set epochs=VALUE" in capsys.readouterr().err
+
+
+def test_a_run_without_a_finite_epoch_has_nothing_to_predict_with(tmp_path, own_pairs, capsys):
+    settings = [*SMALL, "optimizer=sgd", "lr=1e30", "schedule=constant", "diagnosis_budget_s=1"]
+    assert train.main(train_arguments(tmp_path / "run", settings=settings)) == 1
+    asked = ["--checkpoint", str(tmp_path / "run"), "--images", str(own_pairs / "images"), "--out", str(tmp_path / "p")]
+    assert predict.main(asked) == 2
+    assert "it ended before an epoch was finite" in capsys.readouterr().err
 
 
 def test_resuming_nothing_is_refused(tmp_path, capsys):

@@ -30,7 +30,7 @@ def test_an_unknown_value_is_answered_with_the_allowed_ones():
 
 @pytest.mark.parametrize("lr", [0, -1, float("nan"), float("inf")])
 def test_a_number_out_of_range_is_refused(lr):
-    with pytest.raises(ValueError, match=r"lr=.*; allowed: a number above 0"):
+    with pytest.raises(ValueError, match=r"lr=.*; allowed: a finite number above 0"):
         TrialConfig.from_dict({"lr": lr})
 
 

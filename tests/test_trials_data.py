@@ -33,6 +33,19 @@ def test_pets_are_split_as_settled(pets_root):
     assert Counter(pets(pets_root).splits) == {"train": 3312, "val": 368, "test": 3669}
 
 
+def test_empty_lists_of_pets_are_named(tmp_path):
+    folder = tmp_path / "oxford-iiit-pet/annotations"
+    folder.mkdir(parents=True)
+    (folder / "trainval.txt").write_text("")
+    with pytest.raises(ValueError, match=r"trainval.txt names no picture"):
+        prepare(TrialConfig(data="pets", data_root=str(tmp_path)))
+
+
+def test_an_own_folder_must_be_named():
+    with pytest.raises(ValueError, match=r"data=folder needs data_root"):
+        prepare(TrialConfig(data="folder"))
+
+
 def test_every_tenth_trainval_name_is_validation(pets_root):
     source = pets(pets_root)
     listed = (Path(pets_root) / "oxford-iiit-pet/annotations/trainval.txt").read_text().split("\n")[:3680]

@@ -9,7 +9,7 @@ from trials.losses import bce_loss, score
 from trials.models import build_model
 from trials.numerics import capsule
 from trials.numerics.health import Health
-from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, measured
+from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, measured, total_norm
 from trials.numerics.recorder import Recorder
 from trials.numerics.trace import Tracer, cosine
 from trials.precision import autocast
@@ -127,3 +127,8 @@ def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
     assert kept.facts["event"] == {"step": 4, "epoch": 1, "batch": 3}
     assert torch.equal(kept.batch.images, loader.batch(1, 3).images)
     assert all(torch.isfinite(tensor).all() for tensor in kept.state.tensors.values())
+
+
+def test_a_huge_loss_scale_does_not_hide_the_gradient_norm():
+    gradients = [torch.full((4,), 1e30), torch.full((4,), 1e30)]
+    assert float(total_norm(gradients)) == pytest.approx(8**0.5 * 1e30)

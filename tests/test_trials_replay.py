@@ -1,6 +1,8 @@
 """A diverged run leaves a capsule, and the capsule says again what happened."""
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -84,6 +86,66 @@ def test_a_changed_capsule_is_refused(exploded, capsys):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert replay.main([str(exploded)]) == 2
     assert "sha256 differs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text[:40], "is not JSON"),
+        (lambda text: "[]", "schema_version None"),
+        (lambda text: "{}", "schema_version None"),
+        (lambda text: text.replace('"event"', '"evident"'), "is not whole: no event"),
+        (lambda text: text.replace('"width": 4', '"width": 8'), "is not as it was written"),
+    ],
+)
+def test_damaged_facts_are_refused_with_file_and_remedy(exploded, damage, said, capsys):
+    path = exploded / "capsule.json"
+    path.write_text(damage(path.read_text()))
+    assert replay.main([str(exploded)]) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert str(exploded) in printed
+    assert "copy it anew" in printed
+
+
+def test_a_missing_part_is_named(exploded, capsys):
+    (exploded / "state.safetensors").unlink()
+    assert replay.main([str(exploded)]) == 2
+    assert "is not whole: no state.safetensors" in capsys.readouterr().err
+
+
+def test_a_folder_above_a_capsule_says_where_it_lies(exploded, capsys):
+    assert replay.main([str(exploded.parent)]) == 2
+    assert f"one lies in {exploded}" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_named(tmp_path, capsys):
+    assert replay.main([str(tmp_path / "nowhere")]) == 2
+    assert f"no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_replay_with_a_word(exploded):
+    command = [sys.executable, "-c", INTERRUPTING, str(exploded)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 130
+    assert ended.stderr == "\ninterrupted; the capsule is as it was\n"
+
+
+INTERRUPTING = """
+import signal, sys
+from trials import replay
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+signal.setitimer(signal.ITIMER_REAL, 0.05)
+sys.exit(replay.main([sys.argv[1], "--why"]))
+"""
+
+
+def test_the_steps_since_the_first_sign_show_the_scale_they_were_taken_under(tiny, tmp_path, capsys):
+    config = tiny(amp=True, loss_scale_init=2.0**100, max_skipped_run=3)
+    kept = capsule_of(config, tmp_path)
+    assert replay.main([str(kept), "--from-first"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [float(row[4]) for row in rows] == [pytest.approx(2.0**power, rel=1e-4) for power in (100, 99, 98)]
 
 
 def test_the_command_names_phase_and_operation(exploded, capsys):

@@ -43,9 +43,13 @@ def find_best(place: Path) -> Path:
     for candidate in candidates:
         if candidate.is_file():
             return candidate
+    if not place.exists():
+        raise FileNotFoundError(f"no {place.absolute()}; it names a checkpoint file or the folder of a run")
+    if (place / "config.json").is_file() or (place / "params.json").is_file():
+        raise FileNotFoundError(f"no checkpoint in {place.absolute()}: it ended before an epoch was finite")
     raise FileNotFoundError(
-        f"no checkpoint in {place.absolute()}; a run's folder holds {FOLDER}/{BEST}, "
-        f"a study's trial checkpoint_*/{BEST}, where an epoch was finite"
+        f"no checkpoint in {place.absolute()}; "
+        f"a run's folder holds {FOLDER}/{BEST}, a study's trial checkpoint_*/{BEST}"
     )
 
 

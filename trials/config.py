@@ -160,7 +160,7 @@ def allowed(name: str) -> str:
         return "allowed: true, false"
     if wanted is str:
         return "allowed: a text"
-    kind = "a whole number" if wanted is int else "a number"
+    kind = "a whole number" if wanted is int else "a finite number"
     low = f"above {metadata['low']:g}" if metadata["above"] else f"from {metadata['low']:g}"
     high = "" if math.isinf(metadata["high"]) else f" to {metadata['high']:g}"
     return f"allowed: {kind} {low}{high}"

@@ -2,13 +2,16 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 SCHEMA_VERSION = 1
 OUTCOMES = ("completed", "pruned", "diverged", "frozen", "out_of_memory", "failed", "interrupted")
+INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
+BROKEN = ("diverged", "frozen")
+EVENT = ("step", "where", "cause")
 OUT_OF_MEMORY_MARKS = ("OutOfMemoryError", "MemoryError", "out of memory", "DefaultCPUAllocator: can't allocate memory")
 
 
@@ -18,9 +21,9 @@ class Outcome:
 
     outcome: str
     epoch: int = 0  # the last one reported
-    step: int | None = None  # of the divergence, over the whole run
+    step: int | None = None  # of the first event, over the whole run, where it diverged or froze
     where: str | None = None  # what showed it (trials/numerics/health.py, Divergence)
-    cause: str | None = None  # of a divergence or a frozen run (trials/numerics/diagnosis.py)
+    cause: str | None = None  # of it (trials/numerics/diagnosis.py)
     error_type: str | None = None
     error_text: str | None = None
     best_epoch: int = 0
@@ -32,17 +35,30 @@ class Outcome:
         """Strict JSON."""
         return json.dumps(asdict(self), indent=2, allow_nan=False) + "\n"
 
+    @classmethod
+    def from_json(cls, text: str) -> "Outcome":
+        """What was written, fields of a later version left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
-def outcome_of(last: Mapping[str, Any], epochs: int, duration_s: float | None = None) -> Outcome:
-    """The outcome that a run's last metrics tell: diverged, completed, or pruned before its last epoch."""
-    epoch = int(last.get("epoch", 0))
+
+def outcome_of(
+    last: Mapping[str, Any],
+    epochs: int,
+    duration_s: float | None = None,
+    account: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """The outcome that a run's last metrics tell: diverged, frozen, completed, or pruned before its last epoch.
+
+    account: the run's divergence.json. It explains the first event; a run that went on may have ended with another.
+    """
     best = last.get("best_val_dice")  # null in a line that was read back, NaN in one that was not written yet
+    kind = _kind(last, epochs)
+    event = account if account and kind in BROKEN else {key: last.get(f"diverged_{key}") for key in EVENT}
     return Outcome(
-        outcome=_kind(last, epochs),
-        epoch=epoch,
-        step=last.get("diverged_step"),
-        where=last.get("diverged_where"),
-        cause=last.get("diverged_cause"),
+        outcome=kind,
+        epoch=int(last.get("epoch", 0)),
+        **{key: event[key] for key in EVENT},
         best_epoch=int(last.get("best_epoch", 0)),
         best_val_dice=best if best is not None and math.isfinite(best) else None,
         duration_s=duration_s,
@@ -82,18 +98,22 @@ def write_json_line(path: Path, metrics: Mapping[str, Any]) -> None:
 def keep_lines_until(path: Path, epoch: int) -> None:
     """Drops the lines of later epochs, which a resumed run will write again, and a line that was cut short."""
     if path.is_file():
-        kept = [line for line in _whole_lines(path.read_text().splitlines()) if json.loads(line)["epoch"] <= epoch]
+        kept = [line for line in whole_lines(path.read_text()) if json.loads(line)["epoch"] <= epoch]
         path.with_suffix(".part").write_text("".join(line + "\n" for line in kept))
         path.with_suffix(".part").replace(path)
 
 
-def _whole_lines(lines: Iterable[str]) -> Iterable[str]:
-    for line in lines:
-        try:
-            json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        yield line
+def whole_lines(text: str) -> list[str]:
+    """Those of a log that were not cut short."""
+    return [line for line in text.splitlines() if _is_whole(line)]
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def finite_or_none(value: Any) -> Any:

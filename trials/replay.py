@@ -14,16 +14,18 @@ from trials.numerics.again import Taken, restored, take_again
 from trials.numerics.capsule import Capsule
 from trials.numerics.diagnosis import diagnose
 from trials.numerics.trace import Range
+from trials.outcome import INTERRUPTED
 from trials.state import new_watch, pick_device
 from trials.training import train_step
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 0, or 2 for what is no capsule."""
+    """The command; 0, 2 for what is no capsule, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m trials.replay", description="Runs a diverged step again.")
     parser.add_argument("capsule", type=Path, help="the folder `capsule` of a diverged run or trial")
-    parser.add_argument("--why", action="store_true", help="cause, remedies and the modules that need float32, too")
-    parser.add_argument("--from-first", action="store_true", help="every step from the first sign on; needs the data")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--why", action="store_true", help="cause, remedies and the modules that need float32, too")
+    what.add_argument("--from-first", action="store_true", help="every step from the first sign on; needs the data")
     parser.add_argument("--data-root", help="where the data lie here, for --from-first")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="default: cpu")
     options = parser.parse_args(arguments)
@@ -31,18 +33,28 @@ def main(arguments: list[str] | None = None) -> int:
         kept = capsule.read(options.capsule)
         device = pick_device(options.device)
         if options.from_first:
-            return from_first(kept, options.data_root, device)
-    except (ValueError, OSError, KeyError) as error:
+            from_first(kept, options.data_root, device)
+        else:
+            last_step(kept, device, options.why)
+    except (ValueError, OSError) as error:
         print(f"trials.replay: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the capsule is as it was", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def last_step(kept: Capsule, device: torch.device, why: bool) -> None:
+    """Prints what the step of the event does; and why, if that is asked for."""
     place = kept.facts["event"]
-    print(f"step {place['step']} (epoch {place['epoch']}, batch {place['batch']}), diverged: {kept.where}")
+    seen = "frozen" if kept.where == "frozen" else f"diverged: {kept.where}"
+    print(f"step {place['step']} (epoch {place['epoch']}, batch {place['batch']}), {seen}")
     if kept.facts["device"] != device.type:
         print(f"recorded on {kept.facts['device']}, run again on {device}: alike within rounding, not bit for bit")
     print(to_text(replay(kept, device)))
-    if options.why:
+    if why:
         print(json.dumps(diagnose(kept, kept.config.diagnosis_budget_s, device), indent=2))
-    return 0
 
 
 def replay(kept: Capsule, device: torch.device | None = None) -> Taken:
@@ -51,7 +63,7 @@ def replay(kept: Capsule, device: torch.device | None = None) -> Taken:
     return take_again(kept, traced=True, device=device)
 
 
-def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> int:
+def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> None:
     """Trains from the state before the first sign to the event, a line a step, with the data set's own batches.
 
     Raises ValueError where there was no earlier sign.
@@ -69,15 +81,14 @@ def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> in
     print(f"{'step':>8} {'epoch':>6} {'batch':>6} {'loss':>12} {'loss scale':>12}  skipped")
     while state.step <= kept.facts["event"]["step"]:
         epoch, watch.batch_index = state.epoch + 1, index
+        scale = "-" if watch.loss_scale is None else f"{watch.loss_scale:g}"  # under which the step is taken
         loss, skipped = train_step(state, loader.batch(epoch, index), watch, config)
         shown = float(loss.detach())
-        scale = "-" if watch.loss_scale is None else f"{watch.loss_scale:g}"
         print(f"{state.step:>8} {epoch:>6} {index:>6} {shown:>12.6g} {scale:>12}  {'yes' if skipped else ''}")
         state.step += 1
         index += 1
         if index == len(loader):
             state.epoch, index = state.epoch + 1, 0
-    return 0
 
 
 def to_text(taken: Taken) -> str:
@@ -90,8 +101,8 @@ def to_text(taken: Taken) -> str:
     ]
     if taken.first is None:
         return "\n".join([*lines, "first bad   none: every operation made finite values out of finite ones"])
-    place = taken.first.module or "outside the network's modules"
-    lines.append(f"first bad   {taken.first.op} in {place}, in the {taken.first.phase.replace('_', ' ')} phase")
+    place = f"in {taken.first.module}" if taken.first.module else "outside the network's modules"
+    lines.append(f"first bad   {taken.first.op} {place}, in the {taken.first.phase.replace('_', ' ')} phase")
     lines += [f"  input     {_ranged(each)}" for each in taken.first.inputs]
     lines += [f"  output    {_ranged(each)}" for each in taken.first.outputs]
     return "\n".join(lines)

@@ -49,6 +49,8 @@ def pets(data_root: str) -> Source:
     names, splits = [], []
     for official in ("trainval", "test"):
         listed = [line.split()[0] for line in (folder / f"annotations/{official}.txt").read_text().splitlines() if line]
+        if not listed:
+            raise ValueError(f"{folder / f'annotations/{official}.txt'} names no picture; unpack the data set anew")
         names += listed
         splits += ["test"] * len(listed) if official == "test" else _every_tenth(len(listed), {0: "val"})
     images = [folder / "images" / f"{name}.jpg" for name in names]
@@ -60,9 +62,14 @@ def folder(data_root: str) -> Source:
     """A user's own pairs: DIR/images and DIR/masks, matched by file name without its ending.
 
     A mask holds 0 and 255 (or 0 and 1: pet is the higher), or a trimap's 1, 2, 3. In the order of the names every
-    10th pair is validation and the one after it test. Raises FileNotFoundError, naming what is missing.
+    10th pair is validation and the one after it test. Raises FileNotFoundError, naming what is missing; ValueError
+    where no folder was named.
     """
+    if not data_root:
+        raise ValueError("data=folder needs data_root (--data-root): the folder that holds images/ and masks/")
     root = Path(data_root)
+    if absent := [f"{name}/" for name in ("images", "masks") if not (root / name).is_dir()]:
+        raise FileNotFoundError(f"no {' and no '.join(absent)} in {root.absolute()}; data=folder reads pairs from both")
     images, masks = files_by_stem(root / "images"), files_by_stem(root / "masks")
     if alone := sorted(set(images) ^ set(masks)):
         raise FileNotFoundError(
@@ -89,7 +96,7 @@ DATASETS = {"drawn": drawn, "pets": pets, "folder": folder}
 def files_by_stem(directory: Path) -> dict[str, Path]:
     """The image files of a folder by name without ending; FileNotFoundError where there is none."""
     if not directory.is_dir():
-        raise FileNotFoundError(f"no folder {directory.absolute()} (a user's own data: DIR/images and DIR/masks)")
+        raise FileNotFoundError(f"no folder {directory.absolute()}")
     files = sorted(path for path in directory.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise FileNotFoundError(f"no image in {directory.absolute()}; read are {', '.join(IMAGE_SUFFIXES)}")

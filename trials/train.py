@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -13,23 +14,36 @@ from typing import Any
 from tqdm import tqdm
 
 from trials import checkpoint
-from trials.config import TrialConfig, parse_settings
+from trials.config import FIELDS, TrialConfig, parse_settings
 from trials.data import describe
+from trials.numerics import account
 from trials.numerics.account import CAPSULE
 from trials.numerics.account import FILE as ACCOUNT
-from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, write_json_line
+from trials.outcome import (
+    BROKEN,
+    INTERRUPTED,
+    Outcome,
+    error_outcome,
+    keep_lines_until,
+    outcome_of,
+    whole_lines,
+    write_json_line,
+)
 from trials.training import EpochMetrics, run
 
 FILES = ("config.json", "params.json", "result.json", "outcome.json", ACCOUNT)  # of a run, or of a study's trial
-INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0 where the run completed, 1 where it failed or diverged, 2 for bad input, 130 for Ctrl-C."""
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     out = Path(options.out)
     try:
         config = _config(options, out)
+        if options.resume and (ended := _ended(out, config)):
+            print(f"{ended.outcome} already, after {ended.epoch} epochs; there is nothing to resume")
+            print(_summary(ended, out))
+            return _exit_code(ended)
         describe(config)
         resume = _claim(out, config, options.resume)
     except (ValueError, OSError) as error:
@@ -37,14 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     started = time.perf_counter()
     last = _last_line(out)
-    if last.get("epoch") == config.epochs:
-        print(f"complete already, after {config.epochs} epochs; {out}")
-        return 0
     try:
         for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
             last = asdict(metrics)
             write_json_line(out / "result.json", last)
-        outcome = outcome_of(last, config.epochs, time.perf_counter() - started)
+        told = account.read(out / checkpoint.FOLDER)
+        outcome = outcome_of(last, config.epochs, time.perf_counter() - started, told)
     except KeyboardInterrupt:
         ended = outcome_of(last, config.epochs, time.perf_counter() - started)
         _write(out, replace(ended, outcome="interrupted"))
@@ -57,11 +69,25 @@ def main(arguments: list[str] | None = None) -> int:
             return 2 if not last else 1
         raise
     _write(out, outcome)
-    account = out / checkpoint.FOLDER / ACCOUNT
-    if account.is_file():
-        shutil.copy(account, out / ACCOUNT)
+    if told:
+        shutil.copy(out / checkpoint.FOLDER / ACCOUNT, out / ACCOUNT)
     print(_summary(outcome, out))
+    return _exit_code(outcome)
+
+
+def _exit_code(outcome: Outcome) -> int:
     return 0 if outcome.outcome == "completed" else 1
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    """What was asked for; a setting that was given as an option of its own is told where it belongs."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        name = unknown[0].removeprefix("--").partition("=")[0].replace("-", "_")
+        hint = f"; {name} is a setting: --set {name}=VALUE" if name in FIELDS else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any field of TrialConfig (trials/config.py)"
     )
     parser.add_argument("--out", required=True, help="a folder for config, results and checkpoints")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="go on with the interrupted run in --out")
     return parser
 
 
@@ -109,10 +135,26 @@ def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
     return False
 
 
+def _ended(out: Path, config: TrialConfig) -> Outcome | None:
+    """How the run in `out` ended, if it came to an end of its own; the configuration must be that run's.
+
+    A kill may have come between its last epoch and its outcome.
+    """
+    path = out / "outcome.json"
+    outcome = Outcome.from_json(path.read_text()) if path.is_file() else Outcome("interrupted")
+    last = _last_line(out)
+    if outcome.outcome == "interrupted" and last.get("epoch") == config.epochs:
+        outcome = outcome_of(last, config.epochs, account=account.read(out / checkpoint.FOLDER))
+    if outcome.outcome not in ("completed", *BROKEN):
+        return None
+    checkpoint.check_same_run(json.loads((out / "config.json").read_text()), config, out / "config.json")
+    return outcome
+
+
 def _last_line(out: Path) -> dict[str, Any]:
-    """The metrics of the last epoch that a resumed run has behind it; {} for a new one."""
+    """The metrics of the last epoch that a run has behind it; {} for a new one."""
     path = out / "result.json"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = whole_lines(path.read_text()) if path.is_file() else []
     return json.loads(lines[-1]) if lines else {}
 
 
@@ -137,18 +179,21 @@ def _write(out: Path, outcome: Outcome) -> None:
 
 
 def _summary(outcome: Outcome, out: Path) -> str:
-    if outcome.outcome in ("diverged", "frozen"):
-        return f"{outcome.outcome} in epoch {outcome.epoch}: {_why(out)}"
+    if outcome.outcome in BROKEN and (told := account.read(out / checkpoint.FOLDER)):
+        return f"{outcome.outcome} in {_why(told, outcome, out)}"
+    if outcome.outcome in BROKEN:
+        return f"{outcome.outcome} in epoch {outcome.epoch}; {out} holds no {ACCOUNT}"
     return f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
 
 
-def _why(out: Path) -> str:
-    """The account of the divergence in a few lines."""
-    told = json.loads((out / ACCOUNT).read_text())
+def _why(told: dict[str, Any], outcome: Outcome, out: Path) -> str:
+    """The account of the first event in a few lines."""
     place = "".join(f", {told[key]}" for key in ("phase", "module", "op") if told[key])
     cures = ", ".join(remedy["name"] for remedy in told["remedies"] if remedy["worked"]) or "none of those tried"
+    seen = "every step of it was skipped" if told["where"] == "frozen" else told["where"]
+    went_on = f"; it went on to epoch {outcome.epoch}" if outcome.epoch > told["epoch"] else ""
     return (
-        f"{told['where']} at step {told['step']}\n"
+        f"epoch {told['epoch']}, at step {told['step']}: {seen}{went_on}\n"
         f"cause    {told['cause']}{place}; blame: {told['blame']}\n"
         f"remedy   {cures} (judged by this one step)\n"
         f"details  {out / ACCOUNT}; python -m trials.replay {out / checkpoint.FOLDER / CAPSULE}"
@@ -156,4 +201,5 @@ def _why(out: Path) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's end of time is an interruption, too
     sys.exit(main())

@@ -16,7 +16,7 @@ from trials.evaluation import Evaluation, evaluate
 from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics.account import CAPSULE, Account
-from trials.numerics.capsule import FACTS, MAX_VALIDATION, VALIDATED
+from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
 from trials.numerics.health import Divergence, lowest_loss_scale, non_finite_state
 from trials.numerics.monitor import Watched, epochs_until_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
@@ -55,7 +55,7 @@ class EpochMetrics:
     diverged_where: str | None  # see trials/numerics/health.py, Divergence
     diverged_cause: str | None  # of CAUSES in trials/numerics/diagnosis.py; of a frozen run too
     diverged_blame: str | None  # of BLAMES
-    best_epoch: int
+    best_epoch: int  # an epoch that was rolled back does not count
     best_val_dice: float | None  # None before there was one
     images_per_s: float  # in training, loading included
     epoch_s: float  # validation and checkpoints included
@@ -96,7 +96,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             raise ValueError("resume=True needs out, the folder of the run that goes on")
         restore(state, watch, out / checkpoint.LAST, config)
     rollback = Rollback(state, config) if config.on_divergence == "rollback" else None
-    began, account = time.perf_counter(), None
+    began, account = time.perf_counter(), Account.taken_up(out) if out is not None and resume else None
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
         trained = train_epoch(state, loader, watch, epoch, config)
@@ -109,7 +109,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             _append_layers(out, trained.watched, epoch)
             if account:
                 account.went_on(time.perf_counter() - started)
-            elif event and not (out / CAPSULE / FACTS).is_file():  # of the first event only, over resumes too
+            elif event:  # of the first event only, over resumes too
                 account = Account(out, event, time.perf_counter() - began)
                 shown = event.where in VALIDATED
                 validation = first_images(prepared, val_indices, MAX_VALIDATION, config, device) if shown else None

@@ -15,6 +15,12 @@ SCHEMA_VERSION = 1
 FILE, CAPSULE = "divergence.json", "capsule"  # beside the checkpoints
 
 
+def read(folder: Path) -> dict[str, Any] | None:
+    """The account in a folder; None where there is none."""
+    path = folder / FILE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
 class Account:
     """Of one run's first event; written when it is explained, and again while the run goes on."""
 
@@ -22,6 +28,16 @@ class Account:
         self._out, self._event, self._seconds_before = out, event, seconds_before
         self._seconds_after = 0.0
         self.told: dict[str, Any] = {}
+
+    @classmethod
+    def taken_up(cls, out: Path) -> "Account | None":
+        """The account that an interrupted run had written; None where it had not come to that."""
+        told = read(out)
+        if told is None:
+            return None
+        account = cls(out, Divergence(told["step"], told["where"]), told["seconds_before"])
+        account._seconds_after, account.told = told.pop("seconds_after"), told
+        return account
 
     def explain(self, device: torch.device) -> None:
         """Diagnoses the capsule that was written, on the device, and writes divergence.json."""

@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from trials.config import TrialConfig
     from trials.state import State
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION, READABLE = 3, (2, 3)
 STATE, FIRST_STATE, BATCH, FACTS = "state.safetensors", "first_state.safetensors", "batch.safetensors", "capsule.json"
 VALIDATION = "validation.safetensors"
+NEEDED = ("config", "where", "event", "state", "first_state", "num_steps", "num_threads", "device", "trace", "sha256")
+PLACES = ("capsule", "checkpoints/capsule", "checkpoint_*/capsule")  # below the folders a user may name instead
+AGAIN = "copy it anew from where the run wrote it, or make another: the same configuration diverges again"
 MAX_VALIDATION = 32  # images
 VALIDATED = ("buffers", "val_loss", "val_outputs")  # events of which the validation images tell
 
@@ -118,27 +121,27 @@ def write(
     save_file(contiguous(vars(batch)), folder / BATCH)
     if validation:
         save_file(contiguous(vars(validation)), folder / VALIDATION)
-    written = {
+    told = {
         "schema_version": SCHEMA_VERSION,
         **facts,
         "state": state.facts,
         "first_state": first.facts if first else None,
-        "sha256": content_hash(folder),
     }
+    told = json.loads(json.dumps(told, allow_nan=False))  # as it will be read: tuples are lists
+    written = {**told, "sha256": content_hash(folder, told)}
     (folder / FACTS).write_text(json.dumps(written, indent=2, allow_nan=False) + "\n")
 
 
 def read(folder: Path) -> Capsule:
-    """Raises FileNotFoundError or ValueError, naming the folder, where it is no capsule or is not whole."""
+    """Raises FileNotFoundError or ValueError, naming the file and what to do, where it is no capsule or not whole."""
     from trials.config import TrialConfig
 
-    if not (folder / FACTS).is_file():
-        raise FileNotFoundError(f"no capsule in {folder.absolute()}: it has no {FACTS}")
-    facts = json.loads((folder / FACTS).read_text())
-    if facts["schema_version"] != SCHEMA_VERSION:
-        raise ValueError(f"{folder}: schema_version {facts['schema_version']}; this version reads {SCHEMA_VERSION}")
-    if facts["sha256"] != content_hash(folder):
-        raise ValueError(f"{folder}: its tensors are not those that {FACTS} was written for (sha256 differs)")
+    facts = _read_facts(folder)
+    needed = [STATE, BATCH, *([FIRST_STATE] if facts["first_state"] else [])]
+    if missing := [name for name in needed if not (folder / name).is_file()]:
+        raise FileNotFoundError(f"{folder.absolute()} is not whole: no {', '.join(missing)}; {AGAIN}")
+    if facts["sha256"] != content_hash(folder, facts):
+        raise ValueError(f"{folder.absolute()} is not as it was written (sha256 differs); {AGAIN}")
     validation = folder / VALIDATION
     return Capsule(
         config=TrialConfig.from_dict(facts["config"]),
@@ -151,9 +154,32 @@ def read(folder: Path) -> Capsule:
     )
 
 
-def content_hash(folder: Path) -> str:
-    """SHA-256 over the capsule's tensors."""
+def _read_facts(folder: Path) -> dict[str, Any]:
+    path = folder / FACTS
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder.absolute()}; a capsule is a folder that holds {FACTS}")
+    if not path.is_file():
+        inside = sorted(place.parent for pattern in PLACES for place in folder.glob(f"{pattern}/{FACTS}"))
+        hint = f"one lies in {inside[-1]}" if inside else "a run that diverged has one in checkpoints/capsule"
+        raise FileNotFoundError(f"no capsule in {folder.absolute()}: it has no {FACTS}; {hint}")
+    try:
+        facts = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path.absolute()} is not JSON ({error}); {AGAIN}") from None
+    version = facts.get("schema_version") if isinstance(facts, dict) else None
+    if version not in READABLE:
+        raise ValueError(f"{path.absolute()}: schema_version {version}; this version reads {READABLE}; {AGAIN}")
+    if missing := [name for name in NEEDED if name not in facts]:
+        raise ValueError(f"{path.absolute()} is not whole: no {', '.join(missing)}; {AGAIN}")
+    return facts
+
+
+def content_hash(folder: Path, facts: Mapping[str, Any]) -> str:
+    """SHA-256 over the capsule's facts, but for the hash itself, and tensors."""
     digest = hashlib.sha256()
+    if facts["schema_version"] > 2:  # before, of the tensors alone
+        told = {name: value for name, value in facts.items() if name != "sha256"}
+        digest.update(json.dumps(told, sort_keys=True).encode())
     for name in (STATE, FIRST_STATE, BATCH, VALIDATION):
         if (folder / name).is_file():
             digest.update(name.encode())

@@ -151,8 +151,8 @@ def measured(values: Tensor) -> Tensor:
 
 
 def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    """Euclidean norm of all values together, a scalar on their device."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    """Euclidean norm of all values together, a scalar on their device; no square overflows."""
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors, dtype=torch.float64)))
 
 
 def finite_mean(values: list[Tensor]) -> float | None:
