@@ -15,6 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from analysis.curves import CurveFrames
+
 STYLE = {  # sizes that stay legible when the figure is as wide as a phone
     "font.size": 12,
     "axes.titlesize": 12,
@@ -104,6 +106,7 @@ def draw_curves(
         median = medians[medians["level"] == level]
         axes.plot(median["epoch"], median["median"], color=colour, linewidth=2.6, linestyle=(0, (1.5, 1)), zorder=5)
         most = median[median["most"]]
+        axes.fill_between(most["epoch"], most["low"], most["high"], color=colour, alpha=0.18, linewidth=0, zorder=3)
         axes.plot(
             most["epoch"],
             most["median"],
@@ -132,19 +135,19 @@ def draw_curves(
     axes.set(xlabel="epoch", ylabel=name)
 
 
-def draw_dice(frames: tuple, axes: Axes, *, colours: dict, title: str) -> None:
-    draw_curves(*frames, axes, colours=colours, name="val_dice [0 to 1]")
-    curve_legend(axes, frames[2], colours, title)
+def draw_dice(frames: CurveFrames, axes: Axes, *, colours: dict, title: str) -> None:
+    draw_curves(*frames[:3], axes, colours=colours, name="val_dice [0 to 1]")
+    curve_legend(axes, frames.ends, colours, title)
 
 
-def draw_losses(frames: list[tuple], axes: list[Axes], *, colours: dict, title: str) -> None:
+def draw_losses(frames: list[CurveFrames], axes: list[Axes], *, colours: dict, title: str) -> None:
     """Two panels, training and validation, on one scale."""
     for each, panel, name in zip(frames, axes, ["train_loss", "val_loss"], strict=True):
-        draw_curves(*each, panel, colours=colours, name=name)
+        draw_curves(*each[:3], panel, colours=colours, name=name)
         panel.set(title=name, ylabel="loss" if name == "train_loss" else "")
-    if needs_log(pd.concat([each[0]["value"] for each in frames])):
+    if needs_log(pd.concat([each.lines["value"] for each in frames])):
         log_axis(axes[0], "y")  # shared: both panels
-    ends = pd.concat([each[2] for each in frames])
+    ends = pd.concat([each.ends for each in frames])
     curve_legend(axes[0], ends, colours, title)
 
 

@@ -1,5 +1,8 @@
 """Frames -> frames: learning curves by the levels of a factor, their medians, and how each curve ends. Pure."""
 
+import zlib
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -8,8 +11,21 @@ from analysis.factors import Factor, levels, present_levels
 ALL = "all trials"  # the one level where no factor divides the trials
 
 
+class CurveFrames(NamedTuple):
+    """What a figure of learning curves is drawn from."""
+
+    lines: pd.DataFrame
+    medians: pd.DataFrame
+    ends: pd.DataFrame
+    num_left_out: int  # trials that have a curve which is not drawn
+    num_without: int  # trials that diverged before they had one
+
+
 def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, metric: str) -> pd.DataFrame:
-    """A row a trial and measured epoch: folder, trial, level, epoch, value. Diverged lines and NaN are left out."""
+    """A row a trial and measured epoch: folder, trial, level, epoch, value; in the order of `epochs`.
+
+    Diverged lines and NaN are left out.
+    """
     if metric not in epochs:
         return pd.DataFrame({"folder": [], "trial": [], "level": [], "epoch": [], "value": []})
     level = (
@@ -21,18 +37,29 @@ def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, me
     found = measured[["folder", "trial"]].assign(
         level=measured["folder"].map(level), epoch=measured["epoch"], value=measured[metric].astype(float)
     )
-    return found.dropna(subset="level").sort_values(["folder", "epoch"]).reset_index(drop=True)
+    return found.dropna(subset="level").reset_index(drop=True)
 
 
 def medians(curves: pd.DataFrame) -> pd.DataFrame:
-    """A row a level and epoch: median, num_trials, and `most`: whether at least half of the level's trials are in it.
+    """A row a level and epoch: median, low and high (quartiles), num_trials, and `most`: at least half are in it.
 
     Pruning takes the worse trials out, so a median of the few that remain rises by that alone.
     """
     grouped = curves.groupby(["level", "epoch"], sort=True)["value"]
-    found = grouped.agg(median="median", num_trials="size").reset_index()
+    found = grouped.agg(median="median", num_trials="size")
+    quartiles = grouped.quantile([0.25, 0.75]).unstack().rename(columns={0.25: "low", 0.75: "high"})
+    found = found.join(quartiles).reset_index() if len(found) else found.assign(low=[], high=[]).reset_index()
     total = curves.groupby("level")["folder"].nunique()
     return found.assign(most=found["num_trials"] * 2 >= found["level"].map(total))
+
+
+def some_of(curves: pd.DataFrame, most: int) -> pd.DataFrame:
+    """The curves of at most so many trials, a sample by the hash of their folders' names: always the same one."""
+    folders = curves["folder"].unique()
+    if len(folders) <= most:
+        return curves
+    chosen = sorted(folders, key=lambda folder: zlib.crc32(str(folder).encode()))[:most]
+    return curves[curves["folder"].isin(chosen)]
 
 
 def curve_ends(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

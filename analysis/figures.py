@@ -7,16 +7,18 @@ import numpy as np
 import pandas as pd
 
 from analysis import charts
-from analysis.curves import ALL, curve_ends, curve_factors, curves, medians, num_without_curve
+from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves, medians, num_without_curve, some_of
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.page import Picture
 from analysis.pictures import Example, NoPicture, draw_examples, examples
 from analysis.wording import count, listed
 
 IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
+MOST_LINES = 300  # in a figure
 HOW_TO_READ = (
     "Thin: one trial each. Bold: the median of the trials that trained that long, dotted once less than half of them"
-    " are left; as trials are stopped, it can move by that alone. A cross is the last finite epoch of a diverged trial,"
+    " are left; as trials are stopped, it can move by that alone. Band: the middle half of the trials."
+    " A cross is the last finite epoch of a diverged trial,"
     " a dot the end of a pruned one."
 )
 LOSSES = ("train_loss", "val_loss")
@@ -39,31 +41,38 @@ def colours_of(trials: pd.DataFrame, factor: Factor | None, factors: list[Factor
     return charts.palette(present_levels(trials, factor), choices.index(factor.name))
 
 
-def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, metric: str) -> tuple:
+def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, metric: str) -> CurveFrames:
     found = curves(trials, epochs, factor, metric)
-    return found, medians(found), curve_ends(found, trials)
+    shown = some_of(found, MOST_LINES)
+    return CurveFrames(
+        shown,
+        medians(found),
+        curve_ends(shown, trials),
+        num_left_out=found["folder"].nunique() - shown["folder"].nunique(),
+        num_without=num_without_curve(found, trials),
+    )
 
 
 def dice_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
     frames = curve_frames(trials, epochs, factor, "val_dice")
-    if frames[0].empty:
+    if frames.lines.empty:
         return []
     name, by = names_of(factor)
     drawn = charts.drawn(charts.draw_dice, frames, colours=colours, title=factor.axis_title if factor else "")
-    caption = f"Validation Dice{by}{like(name, 'dice')}.{not_drawn(frames[0], trials)}"
-    return [Picture(f"val_dice_by_{name}", caption, last_medians(frames[1], f"val_dice{by}"), drawn)]
+    caption = f"Validation Dice{by}{like(name, 'dice')}.{not_drawn(frames)}"
+    return [Picture(f"val_dice_by_{name}", caption, last_medians(frames.medians, f"val_dice{by}"), drawn)]
 
 
 def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
     frames = [curve_frames(trials, epochs, factor, metric) for metric in LOSSES]
-    if any(each[0].empty for each in frames):
+    if any(each.lines.empty for each in frames):
         return []
     name, by = names_of(factor)
     drawn = charts.drawn(
         charts.draw_losses, frames, panels=2, colours=colours, title=factor.axis_title if factor else ""
     )
-    alt = " ".join(last_medians(each[1], metric + by) for each, metric in zip(frames, LOSSES, strict=True))
-    caption = f"Training and validation loss{by}{like(name, 'loss')}.{not_drawn(frames[1][0], trials)}"
+    alt = " ".join(last_medians(each.medians, metric + by) for each, metric in zip(frames, LOSSES, strict=True))
+    caption = f"Training and validation loss{by}{like(name, 'loss')}.{not_drawn(frames[1])}"
     return [Picture(f"losses_by_{name}", caption, alt, drawn)]
 
 
@@ -76,9 +85,11 @@ def like(name: str, what: str) -> str:
     return f" (as figure {number} of the first report)" if number else ""
 
 
-def not_drawn(curves: pd.DataFrame, trials: pd.DataFrame) -> str:
-    absent = num_without_curve(curves, trials)
-    return f" {count(absent, 'trial')} diverged before any finite epoch and cannot be drawn." if absent else ""
+def not_drawn(frames: CurveFrames) -> str:
+    absent, more = frames.num_without, frames.num_left_out
+    told = f" {count(absent, 'trial')} diverged before any finite epoch and cannot be drawn." if absent else ""
+    sampled = f" Lines of {MOST_LINES} trials, chosen by chance; medians and bands are of all {more + MOST_LINES}."
+    return told + (sampled if more else "")
 
 
 def last_medians(medians: pd.DataFrame, what: str) -> str:

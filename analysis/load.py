@@ -1,13 +1,17 @@
 """Files -> frames: a study's folder as it is, every gap stated. Reads JSON only; opens no pickle."""
 
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from analysis.records import MISSING, read_object
-from analysis.trial_files import TEXTS, read_trial
+from analysis.trial_files import TEXTS, Columns, read_trial
 
 TRIAL_FILES = ("params.json", "result.json")  # a folder with one of them is a trial's
 PARTS = ("space", "options", "fixed", "data", "provenance")  # of study.json, each a dictionary
@@ -48,6 +52,8 @@ EPOCH_COLUMNS = (
     "diverged_step",
     "diverged_where",
 )
+MANY = 2000  # trials that are worth the start of processes
+EPOCH_TYPES = {"epoch": int, "diverged": bool}  # TEXTS are objects, all others floats
 
 
 class NotAStudy(ValueError):
@@ -86,12 +92,19 @@ def load_study(folder: Path) -> Study:
     test, problem = read_object(folder / "test.json")
     if problem not in (None, MISSING):
         gaps.append(f"test.json {problem}: no test score.")
-    read = [read_trial(path, open_study=state_of(study) == "running") for path in folders]
+    read = read_trials(folders, open_study=state_of(study) == "running")
     trials = frame([trial for trial, _ in read], TRIAL_COLUMNS)
-    epochs = frame([row for _, rows in read for row in rows], EPOCH_COLUMNS)
     gaps += trial_gaps(trials)
     trials["gaps"] = ["; ".join(problems) for problems in trials["gaps"]]
-    return Study(folder, study, test or None, trials, numeric(epochs), gaps)
+    return Study(folder, study, test or None, trials, together(trials, [epochs for _, epochs in read]), gaps)
+
+
+def read_trials(folders: list[Path], *, open_study: bool) -> list[tuple[dict, Columns]]:
+    read = partial(read_trial, open_study=open_study)
+    if len(folders) < MANY:
+        return [read(folder) for folder in folders]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        return list(pool.map(read, folders, chunksize=100))
 
 
 def is_study(folder: Path) -> bool:
@@ -149,7 +162,18 @@ def frame(rows: list[dict], first: tuple[str, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names, dtype=object)
 
 
-def numeric(epochs: pd.DataFrame) -> pd.DataFrame:
-    """Measurements as floats, missing ones as NaN; the epoch stays whole and `diverged` a truth value."""
-    kept = {"folder": object, "trial": object, "epoch": int, "diverged": bool} | dict.fromkeys(TEXTS, object)
-    return epochs.astype({name: kept.get(name, float) for name in epochs})
+def together(trials: pd.DataFrame, columns: list[Columns]) -> pd.DataFrame:
+    """A row a trial and epoch: measurements as floats, NaN where a trial lacks one."""
+    lengths = [len(own["epoch"]) for own in columns]
+    named = {name: np.repeat(trials[name].to_numpy(object), lengths) for name in ("folder", "trial")}
+    names = dict.fromkeys([*EPOCH_COLUMNS, *(name for own in columns for name in own)])
+    return pd.DataFrame(named | {name: column(name, columns, lengths) for name in names if name not in named})
+
+
+def column(name: str, columns: list[Columns], lengths: list[int]) -> np.ndarray:
+    kind = EPOCH_TYPES.get(name, object if name in TEXTS else float)
+    empty = None if kind is object else np.nan
+    parts = [
+        own[name] if name in own else np.full(length, empty, kind) for own, length in zip(columns, lengths, strict=True)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, kind)

@@ -5,6 +5,7 @@ report.html (one file, works offline), report.md, report.json, figures/*.png and
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.csv
 
 from analysis import page
 from analysis.contents import build
@@ -21,6 +24,7 @@ from analysis.page_markdown import markdown
 from analysis.records import read_object
 
 RESULTS = Path("results")
+LARGE = 100_000  # rows of a table
 ABOUT = "Turn a study's folder into a report: what went well, what went wrong, where and under which settings."
 
 
@@ -82,7 +86,7 @@ def write_report(folder: Path) -> Path:
     pictures = {picture.name: picture for picture in made.blocks(page.Picture)}
     frames = {name: table.frame for name, table in tables.items()} | {"trials": study.trials, "epochs": study.epochs}
     for name, frame in frames.items():
-        write(target / "tables" / f"{name}.csv", frame.to_csv(index=False).encode())
+        write(target / "tables" / f"{name}.csv", csv_of(frame))
     for name, picture in pictures.items():
         write(target / "figures" / f"{name}.png", picture.drawn.png)
         write(target / "figures" / f"{name}.svg", picture.drawn.svg)
@@ -98,6 +102,18 @@ def write_report(folder: Path) -> Path:
     write(target / "report.md", markdown(made).encode())
     write(target / "report.html", page.html(made).encode())
     return target / "report.html"
+
+
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """Large ones by Arrow, which is ten times as fast as pandas and writes truth values in small letters."""
+    if len(frame) < LARGE:
+        return frame.to_csv(index=False).encode()
+    texts = frame.select_dtypes(object)
+    frame = frame.assign(**{name: texts[name].map(str, na_action="ignore") for name in texts})
+    target = io.BytesIO()
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    pyarrow.csv.write_csv(table, target, pyarrow.csv.WriteOptions(quoting_style="needed"))
+    return target.getvalue()
 
 
 def write(path: Path, content: bytes) -> None:

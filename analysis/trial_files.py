@@ -1,11 +1,17 @@
 """One trial's folder -> its row (settings and end) and its epochs, with the problems met on the way."""
 
 import re
+from itertools import chain
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
 from analysis.records import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
+
+Columns = dict[
+    str, np.ndarray
+]  # epoch int, diverged bool, TEXTS object, measurements float; as long as there are epochs
 
 # What Ray adds to each line of result.json; every other scalar of a line is a measurement.
 RAY_KEYS = {
@@ -24,6 +30,7 @@ RAY_KEYS = {
     "should_checkpoint",
     "checkpoint_dir_name",
 }
+NO_MEASUREMENTS = RAY_KEYS | {"epoch", "diverged"}  # these two have columns of their own kind
 TEXTS = ("diverged_where", "diverged_cause", "diverged_blame", "tightest_layer")  # measurements that are words
 
 NO_RESULTS = "no results yet"
@@ -35,8 +42,8 @@ REPEATED = "repeated epochs, as after a resume (the last of each is kept)"
 LATE_DIVERGENCE = "a divergence in result.json that outcome.json does not know (counted as diverged)"
 
 
-def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, list[dict]]:
-    """One row for the trial, and one an epoch; the row's `gaps` lists the problems."""
+def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, Columns]:
+    """One row for the trial, whose `gaps` lists the problems, and a column a measurement of its epochs."""
     rows, problems = read_lines(folder / "result.json")
     config, problem = read_object(folder / "params.json")
     if problem:
@@ -49,7 +56,7 @@ def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, list[dict]]:
     problems += outcome_problems + epoch_problems + end_problems + account_problems
     settings = {key: scalar(value) for key, value in config.items()}
     head = {"folder": folder.name, "trial": trial_name(folder, rows)}
-    return settings | head | end | account | {"gaps": problems}, [head | row for row in epochs]
+    return settings | head | end | account | {"gaps": problems}, epochs
 
 
 def trial_name(folder: Path, rows: list[dict]) -> str:
@@ -85,56 +92,81 @@ def read_account(path: Path) -> tuple[dict, list[str]]:
     return columns, [] if problem in (None, MISSING) else [f"a divergence.json that {problem}"]
 
 
-def epochs_of(rows: list[dict]) -> tuple[list[dict], list[str]]:
-    """The last line of each epoch, in order of epochs, with Ray's own keys left out."""
+def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
+    """The last line of each epoch, in order of epochs, as columns; Ray's own keys are left out."""
     by_epoch, problems = {}, []
     for row in rows:
         epoch = row.get("epoch")
         if not is_number(epoch) or epoch != int(epoch):
             problems.append(NO_EPOCH)
             continue
-        measured = {
-            key: value for key, value in row.items() if key not in RAY_KEYS and not isinstance(value, dict | list)
-        }
-        wrong = [key for key, value in measured.items() if key not in TEXTS and not is_measurement(value)]
-        problems += [NOT_A_NUMBER] if wrong else []
         problems += [REPEATED] if int(epoch) in by_epoch else []
-        sure = {"epoch": int(epoch), "diverged": row.get("diverged") is True}
-        by_epoch[int(epoch)] = measured | dict.fromkeys(wrong) | sure
-    epochs = [by_epoch[epoch] for epoch in sorted(by_epoch)]
-    if not epochs:
-        problems.append(NO_RESULTS)
-    if any(not is_finite(value) for row in epochs for value in row.values()):
+        by_epoch[int(epoch)] = row
+    kept = [by_epoch[epoch] for epoch in sorted(by_epoch)]
+    columns = {"epoch": np.array(sorted(by_epoch), int)}
+    for name in dict.fromkeys(chain.from_iterable(kept)):
+        if name in NO_MEASUREMENTS:
+            continue
+        values = [row.get(name) for row in kept]
+        if name in TEXTS:
+            columns[name] = np.array([scalar(each) for each in values], object)
+        elif not set(map(type, values)) <= {dict, list}:
+            columns[name], wrong = measurements(values)
+            problems += wrong
+    columns["diverged"] = np.array([row.get("diverged") is True for row in kept], bool)
+    return columns, list(dict.fromkeys([*problems, *([] if kept else [NO_RESULTS])]))
+
+
+def measurements(values: list) -> tuple[np.ndarray, list[str]]:
+    """float64, NaN for what is missing or no number; and the problems."""
+    problems = []
+    if not set(map(type, values)) <= {float, bool, NoneType} and not all(map(is_measurement, values)):
+        values = [each if is_measurement(each) else None for each in values]
+        problems.append(NOT_A_NUMBER)
+    found = np.array(values, float)
+    if not np.isfinite(found).all() and not all(map(is_finite, values)):
         problems.append(NOT_FINITE)
-    return epochs, list(dict.fromkeys(problems))
+    return found, problems
 
 
-def end_of(outcome: dict, epochs: list[dict], *, open_study: bool) -> tuple[dict, list[str]]:
+def end_of(outcome: dict, epochs: Columns, *, open_study: bool) -> tuple[dict, list[str]]:
     """How a trial ended: by its outcome.json, by a diverged line, or by nothing yet."""
-    broken = next((row for row in epochs if row["diverged"]), None)
+    broken = int(np.argmax(epochs["diverged"])) if epochs["diverged"].any() else None
     said = outcome.get("outcome")
-    name = "diverged" if broken else said or ("running" if open_study else "interrupted")
-    if broken and said != "diverged":
-        outcome = outcome | {
-            "epoch": broken["epoch"],
-            "step": broken.get("diverged_step"),
-            "where": broken.get("diverged_where"),
-        }
-    elapsed = [row["time_total_s"] for row in epochs if is_number(row.get("time_total_s"))]
+    name = said or ("running" if open_study else "interrupted")
+    if broken is not None:
+        name = "diverged"
+        if said != "diverged":
+            outcome = outcome | {
+                "epoch": int(epochs["epoch"][broken]),
+                "step": at(epochs, "diverged_step", broken),
+                "where": at(epochs, "diverged_where", broken),
+            }
+    elapsed = finite(epochs.get("time_total_s"))
+    speeds = finite(epochs.get("images_per_s"))
     return {
         "outcome": str(name),
-        "num_epochs": sum(not row["diverged"] for row in epochs),
+        "num_epochs": int((~epochs["diverged"]).sum()),
         "outcome_epoch": outcome.get("epoch"),
         "outcome_step": outcome.get("step"),
         "outcome_where": scalar(outcome.get("where")),
         "error_type": scalar(outcome.get("error_type")),
         "error_text": scalar(outcome.get("error_text")),
         "recorded_best_val_dice": outcome.get("best_val_dice"),
-        "images_per_s": median([row.get("images_per_s") for row in epochs]),
-        "duration_s": outcome.get("duration_s") or (elapsed[-1] if elapsed else None),
-    }, [LATE_DIVERGENCE] if broken and said not in (None, "diverged") else []
+        "images_per_s": float(np.median(speeds)) if len(speeds) else None,
+        "duration_s": outcome.get("duration_s") or (float(elapsed[-1]) if len(elapsed) else None),
+    }, [LATE_DIVERGENCE] if broken is not None and said not in (None, "diverged") else []
 
 
-def median(values: list) -> float | None:
-    found = [value for value in values if is_number(value)]
-    return float(np.median(found)) if found else None
+def at(epochs: Columns, name: str, place: int) -> object:
+    """A cell as JSON had it: a whole number, a text, or None."""
+    if name not in epochs:
+        return None
+    value = epochs[name][place]
+    if not isinstance(value, float):
+        return value
+    return int(value) if np.isfinite(value) else None
+
+
+def finite(values: np.ndarray | None) -> np.ndarray:
+    return np.empty(0) if values is None else values[np.isfinite(values)]
