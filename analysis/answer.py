@@ -5,6 +5,7 @@ from collections.abc import Collection
 import pandas as pd
 
 from analysis.effects import (
+    BAD,
     causes,
     common_remedies,
     divergences,
@@ -21,6 +22,7 @@ from analysis.wording import count, listed, settings_text, show
 BLIND_SEARCHES = ("random", "grid")  # settings drawn without a look at results
 NO_SCHEDULERS = (None, "none", "fifo")
 FEW_TRIALS = 5  # a level
+BAD_WORDS = {"diverged": "diverged", "frozen": "froze"}
 
 
 def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
@@ -138,15 +140,16 @@ def level_sentence(facts: dict, name: str, title: str, rows: list[dict]) -> str:
 
 
 def divergence_sentence(facts: dict) -> str:
-    first, number = facts["first_divergence"], facts["outcomes"].get("diverged", 0)
+    first, number = facts["first_divergence"], sum(facts["outcomes"].get(name, 0) for name in BAD)
     if not facts["num_trials"]:
         return ""
     if first is None:
         return "No trial diverged." if facts["state"] == "finished" else "No trial has diverged so far."
     step = f", step {show(first['step'])}" if is_number(first["step"]) else ""
-    where = f", in the {first['where']}" if first["where"] else ""
+    where = f", in the {first['where']}" if first["where"] and first["where"] != "frozen" else ""
     epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
-    diverged = f"{number} of {count(facts['num_trials'], 'trial')} diverged"
+    how = [word for word in BAD if facts["outcomes"].get(word)]
+    diverged = f"{number} of {count(facts['num_trials'], 'trial')} {' or '.join(BAD_WORDS[word] for word in how)}"
     return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}."
 
 

@@ -10,7 +10,7 @@ from analysis.comparisons import compare
 from analysis.designs import design_of
 from analysis.divergence_section import divergence_section
 from analysis.effect_section import effect_section
-from analysis.effects import failures, level_summary, outcome_counts, rank_trials, ranking_table
+from analysis.effects import failures, level_summary, outcome_counts, rank_trials, ranking_table, without_a_step
 from analysis.factors import Factor, factors_of
 from analysis.figures import (
     HOW_TO_READ,
@@ -26,7 +26,7 @@ from analysis.page import Items, Page, Picture, Section, Table, Text
 from analysis.pictures import Example
 from analysis.trial_parts import part_record, trial_parts
 from analysis.trial_section import trial_section
-from analysis.wording import count, data_line, show, size_text
+from analysis.wording import count, data_line, listed, show, size_text
 
 SCHEMA_VERSION = 1  # of report.json
 LATEST = 4e9  # s since 1970: a later time stamp is none
@@ -48,7 +48,8 @@ def build(study: Study) -> tuple[Page, dict]:
     told_of = found.loc[found["what"].eq(study.metric) & found["difference"].notna(), "axis"]
     said = [*headline(study, factors, found, design), *sentences(facts, factors, set(told_of))]
     shown, whose, picture_gap = best_examples(study.folder, ranked)
-    gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *filter(None, [picture_gap])]
+    untrained = untrained_gaps(without_a_step(ranked, study.epochs))
+    gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *untrained, *filter(None, [picture_gap])]
     parts = trial_parts(study, ranked)
     sections = [
         Section("The answer so far", [Items(said)]),
@@ -181,6 +182,18 @@ def plan_gaps(facts: dict) -> list[str]:
     missing = facts["outcomes"].get("not started", 0)
     yet = " yet" if facts["state"] == "running" else ""
     return [f"{count(missing, 'planned trial has', 'planned trials have')} not started{yet}."] if missing else []
+
+
+def untrained_gaps(trials: pd.DataFrame) -> list[str]:
+    """Scores of networks that no step had changed."""
+    if trials.empty:
+        return []
+    names = listed([str(name) for name in trials["trial"].head(20)])
+    more = f", and {len(trials) - 20} more" if len(trials) > 20 else ""
+    return [
+        f"{count(len(trials), 'trial has', 'trials have')} a best score of untrained weights, as no step had been"
+        f" taken by then: {names}{more}."
+    ]
 
 
 def bests_gaps(ranked: pd.DataFrame) -> list[str]:

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import charts, divergence_charts
-from analysis.effects import divergences
+from analysis.effects import BAD, divergences
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.figures import colours_of, divergence_picture
 from analysis.headroom import Headroom, read_headroom
 from analysis.intervals import holm
 from analysis.load import Study
 from analysis.page import Items, Picture, Section, Table, Text
-from analysis.survival import BAD, epochs_spent, incidence_by, survival_table
+from analysis.survival import epochs_spent, incidence_by, survival_table
 from analysis.wording import count, listed, show
 
 TITLE = "Which trials diverged, when and why"
@@ -43,8 +43,8 @@ def divergence_section(study: Study, factors: list[Factor]) -> Section:
         none = f"None of {count(len(trials), 'trial')} diverged." if len(trials) else "No trial has started."
         return Section(TITLE, [Text(none), *scale_picture(study)])
     caption = (
-        f"{len(found)} of {count(len(trials), 'trial')} diverged; the earliest first, and where it was seen. Remedies"
-        " are settings under which the captured step is finite and agrees with float32's; one step, not a whole run."
+        f"{len(found)} of {count(len(trials), 'trial')} diverged or froze; the earliest first, and where it was seen."
+        " Remedies are settings under which the captured step, not a whole run, is finite and agrees with float32's."
     )
     return Section(
         TITLE,

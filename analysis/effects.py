@@ -5,6 +5,7 @@ import pandas as pd
 
 from analysis.factors import Factor, label, levels, present_levels
 
+BAD = ("diverged", "frozen")
 MEANINGS = {  # of the outcomes, in the order of the tables
     "completed": "trained all its epochs",
     "pruned": "stopped by the scheduler as one of the worse",
@@ -39,6 +40,16 @@ def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: s
     return merged.assign(rank=rank, best_epoch=merged["best_epoch"].astype("Int64"))
 
 
+def without_a_step(ranked: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
+    """The trials whose best epoch came before a single step was taken: their score is that of the first weights."""
+    if not {"num_steps", "num_skipped_steps"} <= set(epochs):
+        return ranked.iloc[:0]
+    taken = (epochs["num_steps"] - epochs["num_skipped_steps"]).where(~epochs["diverged"])
+    until = epochs["epoch"] <= epochs["folder"].map(ranked.set_index("folder")["best_epoch"]).astype(float)
+    steps = taken[until].groupby(epochs["folder"]).sum(min_count=1)
+    return ranked[ranked["folder"].map(steps).eq(0)]
+
+
 def ranking_table(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
     names = [
         "rank",
@@ -56,7 +67,7 @@ def ranking_table(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> p
 
 
 def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataFrame:
-    """One row a level: how many trials, how many measured and diverged, and the median and range of their bests."""
+    """One row a level: trials, those measured, those diverged or frozen, and the median and range of their bests."""
     score, level = f"best_{metric}", levels(ranked, factor)
     rows = []
     for name in present_levels(ranked, factor):
@@ -71,7 +82,7 @@ def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataF
                 "lowest": values.min() if len(values) else np.nan,
                 "highest": values.max() if len(values) else np.nan,
                 "num_pruned": int((group["outcome"] == "pruned").sum()),
-                "num_diverged": int((group["outcome"] == "diverged").sum()),
+                "num_diverged": int(group["outcome"].isin(BAD).sum()),
             }
         )
     return pd.DataFrame(
@@ -107,8 +118,8 @@ WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "out
 
 
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
-    """The diverged trials, the earliest first: settings, when and where it was seen, and why, where that is told."""
-    found = trials[trials["outcome"] == "diverged"]
+    """The diverged and frozen trials, the earliest first: settings, when and where it was seen, and why, if told."""
+    found = trials[trials["outcome"].isin(BAD)]
     found = found.sort_values(["outcome_epoch", "outcome_step", "folder"], key=sortable, na_position="last")
     seen = ["outcome_epoch", "outcome_step", "outcome_where"]
     why = [name for name in WHY if name in found and found[name].notna().any()]
@@ -119,13 +130,13 @@ def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
 
 def causes(trials: pd.DataFrame) -> dict[str, int]:
     """How many diverged trials have which cause, the commonest first; those without an account are left out."""
-    found = trials.loc[trials["outcome"].isin(["diverged", "frozen"]), "outcome_cause"]
+    found = trials.loc[trials["outcome"].isin(BAD), "outcome_cause"]
     return {str(cause): int(number) for cause, number in found.value_counts().items()}
 
 
 def common_remedies(trials: pd.DataFrame) -> list[str]:
     """What worked in the captured step of every trial that has an account of its divergence."""
-    bad = trials["outcome"].isin(["diverged", "frozen"]) & trials["outcome_cause"].notna()
+    bad = trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()
     told = trials.loc[bad, "outcome_remedies"].fillna("")
     sets = [set(names.split(", ")) - {""} for names in told]
     return sorted(set.intersection(*sets)) if sets else []

@@ -6,9 +6,9 @@ from collections import Counter
 import pandas as pd
 
 from analysis.designs import Design
+from analysis.effects import BAD
 from analysis.factors import Factor, levels, present_levels
 from analysis.load import Study
-from analysis.survival import BAD
 from analysis.wording import count, gap_text, level_text, listed
 
 MOST_ASKED, MOST_OTHERS = 3, 2  # sentences on the axes that were asked about, and on others
@@ -228,7 +228,8 @@ def cure_sentences(trials: pd.DataFrame) -> list[str]:
     step = "the captured step of each" if len(told) > 1 else "the captured step"
     always = sorted(name for name, number in counts.items() if number == len(told))
     if always:
-        return [f"What would have made {step} right: {listed([remedy_text(name) for name in always])}."]
+        each = " (each by itself)" if len(always) > 1 else ""
+        return [f"What would have made {step} right{each}: {listed([remedy_text(name) for name in always])}."]
     name, number = max(sorted(counts.items()), key=lambda each: each[1])
     return [f"No remedy fits all; {remedy_text(name)} would have made {number} of {len(told)} captured steps right."]
 

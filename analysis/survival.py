@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from analysis.effects import BAD
 from analysis.factors import Factor, levels, present_levels
 from analysis.intervals import NORMAL_QUANTILE, share_interval
 
 DIVERGED, PRUNED, CENSORED = "diverged", "pruned", "censored"
-BAD = ("diverged", "frozen")
 COLUMNS = ("epoch", "num_at_risk", "num_diverged", "num_pruned", "incidence", "low", "high")
 
 

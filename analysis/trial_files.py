@@ -31,7 +31,13 @@ RAY_KEYS = {
     "checkpoint_dir_name",
 }
 NO_MEASUREMENTS = RAY_KEYS | {"epoch", "diverged"}  # these two have columns of their own kind
-TEXTS = ("diverged_where", "diverged_cause", "diverged_blame", "tightest_layer")  # measurements that are words
+TEXTS = (
+    "diverged_where",
+    "diverged_cause",
+    "diverged_blame",
+    "tightest_layer",
+    "overflow_layer",
+)  # measurements that are words
 
 NO_RESULTS = "no results yet"
 NO_OUTCOME = "no outcome.json (counted as running in an open study, else as interrupted)"

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.effects import BAD
 from analysis.load import Study
 from analysis.records import is_number, read_object, scalar
 from analysis.sparklines import Points
 from analysis.wording import listed
 
+MOST_MODULES = 6  # named in a trial's part
 MOST_PARTS, BEST_PARTS = 200, 10  # on the page; of the best whatever the others are
-BAD = ("diverged", "frozen")
 LISTS = ("remedies", "float32_modules")  # of divergence.json
 CURVES = ("train_loss", "val_loss")  # and the study's metric
 
@@ -132,9 +133,14 @@ def diagnosis(account: Mapping[str, object]) -> dict[str, object]:
         "seen": f"{account['where']} at step {account.get('step')}" if account.get("where") else None,
         "remedies that worked": listed([remedy_text(each) for each in named if each.get("worked") is True]),
         "remedies that did not": listed([remedy_text(each) for each in named if each.get("worked") is not True]),
-        "must run in float32": listed([str(each) for each in in_float32]),
+        "suffices in float32": modules_text([str(each) for each in in_float32]),
     }
     return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def modules_text(names: list[str]) -> str:
+    """A few by name; of many, which a wrong loss scale asks for, the number."""
+    return listed(names) if len(names) <= MOST_MODULES else f"{len(names)} modules, {names[0]} to {names[-1]}"
 
 
 def remedy_text(remedy: Mapping[str, object]) -> str:

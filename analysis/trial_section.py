@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.effects import MEANINGS
+from analysis.effects import BAD, MEANINGS
 from analysis.factors import Factor
 from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
 from analysis.sparklines import sparkline
-from analysis.trial_parts import BAD, CURVES, TrialPart, diagnosis, evidence, shared_settings
+from analysis.trial_parts import CURVES, TrialPart, diagnosis, evidence, shared_settings
 from analysis.wording import count, show
 
 
@@ -74,7 +74,8 @@ def ending(part: TrialPart, metric: str) -> str:
     row = part.row
     seen = [f"in epoch {show(row['outcome_epoch'])}"] if pd.notna(row.get("outcome_epoch")) else []
     seen += [f"step {show(row['outcome_step'])}"] if pd.notna(row.get("outcome_step")) else []
-    seen += [f"seen in {row['outcome_where']}"] if pd.notna(row.get("outcome_where")) else []
+    place = row.get("outcome_where")
+    seen += [f"seen in {place}"] if pd.notna(place) and place != "frozen" else []
     meaning = MEANINGS.get(part.outcome, "no known outcome")
     sentence = f"{part.outcome.replace('_', ' ').capitalize()} ({meaning})"
     sentence += f", {', '.join(seen)}." if seen and part.outcome != "completed" else "."

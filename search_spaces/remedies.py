@@ -13,7 +13,7 @@ SPACE = Space(
         "upsample": Choice(("deconv", "bilinear")),
         "lr": LogUniform(1e-3, 1e-2),
     },
-    fixed={"amp": True},
+    fixed={"amp": True, "on_divergence": "continue"},  # a guard shows after the event what it is worth
     baseline={
         "float32_head": False,
         "loss_scale_floor": 0.0,

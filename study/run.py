@@ -153,7 +153,7 @@ def _run(study: Study, written: dict[str, Any]) -> int:
     interrupted = len(outcomes) < study.num_trials and not out_of_time
     all_failed = bool(outcomes) and set(outcomes) <= {"failed", "out_of_memory"}
     if not interrupted and not all_failed:
-        _score_best(study, results)
+        interrupted = not _scored_best(study, results)
     ended = {"interrupted": True} if interrupted else {"finished": manifest.now()}
     manifest.write(study.folder, {**written, **ended})
     if interrupted:
@@ -165,6 +165,15 @@ def _run(study: Study, written: dict[str, Any]) -> int:
         print(f"{num_broken} of {len(outcomes)} trials diverged or froze; the report says why", file=sys.stderr)
     _write_report(study.folder)
     return INTERRUPTED if interrupted else 1 if all_failed else 0
+
+
+def _scored_best(study: Study, results: ResultGrid) -> bool:
+    """False where Ctrl-C ended it: a resume scores again."""
+    try:
+        _score_best(study, results)
+    except KeyboardInterrupt:
+        return False
+    return True
 
 
 def _score_best(study: Study, results: ResultGrid) -> None:
@@ -188,7 +197,7 @@ def _score_best(study: Study, results: ResultGrid) -> None:
     manifest.write_json(study.folder / "test.json", {**trial, **score})
     path = study.folder / trial["folder"] / "outcome.json"
     kind = json.loads(path.read_text())["outcome"] if path.is_file() else None
-    later = f", {kind} later" if kind in BROKEN else ""
+    later = f", {kind}" if kind in BROKEN else ""
     print(f"test Dice of the best trial ({trial['folder']}{later}): {score['test_dice']:.4f}", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ import torch
 from pyarrow.fs import FileType
 from ray import tune
 
+from trials.checkpoint import LAST
 from trials.config import TrialConfig
 from trials.numerics.account import FILE as ACCOUNT
 from trials.training import run
@@ -46,7 +47,7 @@ def train_trial(params: dict[str, Any]) -> None:
             history.append(searchable([*history, asdict(metrics)]))
             if metrics.diverged_cause:  # for the trial's log in the dashboard
                 print((out / ACCOUNT).read_text())
-            if not metrics.diverged:
+            if (out / LAST).is_file():  # there is something to resume from
                 history_file.write_text(json.dumps(history))
             checkpoint = tune.Checkpoint.from_directory(place) if any(out.iterdir()) else None
             tune.report(history[-1], checkpoint=checkpoint)

@@ -1,7 +1,7 @@
 """The answer in sentences: made of the facts, and honest about what they are."""
 
 import pandas as pd
-from analysis_fixtures import STUDY, Trial, completed, diverged_line, outcome, trial_folder, trial_id, write_study
+from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, trial_folder, trial_id, write_study
 
 from analysis.answer import facts_of, sentences
 from analysis.effects import rank_trials
@@ -114,3 +114,10 @@ def test_enlarged_images_are_said():
 
 def test_an_unknown_source_size_is_said():
     assert size_text({}, pd.DataFrame({"folder": []})) == "image size not recorded (source size not recorded)"
+
+
+def test_a_frozen_trial_counts_as_one_that_went_wrong(tmp_path):
+    frozen = Trial(lines=[line(1, 0.5, num_skipped_steps=32)], outcome=outcome("frozen", 1, step=32, where="frozen"))
+    told = answer(tmp_path, [completed([0.8, 0.9]), frozen])
+    assert "1 of 2 trials froze, the earliest (a1b2c_00001) at epoch 1, step 32." in told
+    assert "No trial diverged" not in told

@@ -6,7 +6,15 @@ import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
 from analysis.curves import curve_ends, curve_factors, curves, medians, num_without_curve
-from analysis.effects import best_epochs, divergences, level_summary, outcome_counts, rank_trials, seed_spread
+from analysis.effects import (
+    best_epochs,
+    divergences,
+    level_summary,
+    outcome_counts,
+    rank_trials,
+    seed_spread,
+    without_a_step,
+)
 from analysis.factors import Factor, factors_of, label, levels, present_levels
 from analysis.load import load_study
 
@@ -140,3 +148,10 @@ def test_only_choices_with_two_levels_present_get_curves(tmp_path):
     study = load_study(write_study(tmp_path, trials))
     factors, _ = factors_of(STUDY, study.trials)
     assert [factor.name for factor in curve_factors(study.trials, factors)] == ["batch_size"]
+
+
+def test_a_score_of_weights_that_no_step_changed_is_found(tmp_path):
+    skipped = Trial(lines=[line(1, 0.5, num_skipped_steps=32), line(2, 0.4)], outcome=outcome("completed", 2))
+    study = load_study(write_study(tmp_path, [completed([0.3, 0.4]), skipped]))
+    ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
+    assert list(without_a_step(ranked, study.epochs)["trial"]) == ["a1b2c_00001"]

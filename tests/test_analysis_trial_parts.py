@@ -86,7 +86,7 @@ def test_a_diverged_trial_tells_why(tmp_path):
         "seen": "loss at step 101",
         "remedies that worked": "float32_head (float32_head=True)",
         "remedies that did not": "clipping (clip_norm=1.0)",
-        "must run in float32": "head",
+        "suffices in float32": "head",
     }
     assert evidence(part.account)["outputs.shape"] == "[32, 1, 64, 64]"
     assert part.capsule == "checkpoint_000000/capsule"

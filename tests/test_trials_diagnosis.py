@@ -195,3 +195,35 @@ def test_a_batch_by_its_number_is_the_one_that_was_trained_on(tiny):
     loader = TrainLoader(prepare(config), config, CPU)
     for index, batch in enumerate(loader.batches(2)):
         assert torch.equal(loader.batch(2, index).images, batch.images)
+
+
+def test_statistics_that_overflow_in_the_step_itself_are_the_optimisers_doing(tiny, tmp_path):
+    found = account_of(tiny(optimizer="sgd", lr=1e10, schedule="constant", momentum=0.0), tmp_path)
+    assert (found["where"], found["cause"], found["blame"]) == ("buffers", "optimizer_instability", "optimisation")
+
+
+def test_a_step_longer_than_the_weights_is_the_optimisers_doing(tiny, tmp_path):
+    found = account_of(tiny(lr=1e3, schedule="constant"), tmp_path)
+    assert found["cause"] == "optimizer_instability"
+
+
+def test_a_resumed_run_tells_of_the_steps_before(tiny, tmp_path):
+    config = tiny(amp=True, epochs=3, loss_scale_init=2.0**29)
+    assert 0 < next(run(config, out=tmp_path)).num_skipped_steps < 4
+    content = checkpoint.load(tmp_path / "last.pt")
+    content["model"]["decoder.blocks.1.0.weight"].mul_(1e6)
+    checkpoint.save(tmp_path / "last.pt", content)
+    list(run(config, out=tmp_path, resume=True))
+    facts = capsule.read(tmp_path / CAPSULE).facts
+    assert (facts["trace"][0]["step"], facts["first_sign"]["step"]) == (1, 1)
+
+
+def test_a_resumed_run_writes_no_layer_twice(tiny, tmp_path):
+    config = tiny(epochs=2)
+    next(run(config, out=tmp_path))
+    lines = (tmp_path / "layers.jsonl").read_text()
+    with (tmp_path / "layers.jsonl").open("a") as file:  # of an epoch that was cut short
+        file.write(lines.replace('"epoch": 1', '"epoch": 2'))
+    list(run(config, out=tmp_path, resume=True))
+    rows = [json.loads(line) for line in (tmp_path / "layers.jsonl").read_text().splitlines()]
+    assert len({(row["epoch"], row["layer"], row["step"]) for row in rows}) == len(rows)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from trials import checkpoint
+from trials.guards import Rollback
 from trials.numerics.health import lowest_loss_scale
 from trials.outcome import outcome_of
 from trials.state import new_state
@@ -121,3 +122,84 @@ def test_layers_are_written_a_row_each(tiny, tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "layers.jsonl").read_text().splitlines()]
     assert {row["layer"] for row in rows} >= {"stem.0", "encoder.0.0", "decoder.upsamplers.0.0", "head.0"}
     assert all(0 < row["activation_max"] < 65504 for row in rows)
+
+
+class Guarded:
+    """A state under a rollback guard, without training."""
+
+    def __init__(self, config):
+        self.state = new_state(config, torch.device("cpu"), num_steps=100)
+        self.rollback = Rollback(self.state, config)
+
+    def rates_after(self, *epochs: str) -> list[float]:
+        found = []
+        for epoch in epochs:
+            if epoch == "good":
+                self.rollback.remember(self.state)
+            else:
+                self.rollback.back(self.state, keep_scale=False)
+            self.state.optimizer.step()
+            self.state.scheduler.step()
+            found.append(self.state.optimizer.param_groups[0]["lr"])
+        return found
+
+
+def test_each_rollback_lowers_the_rate_by_the_factor_once(tiny):
+    guarded = Guarded(tiny(optimizer="sgd", lr=3e-3, schedule="constant", on_divergence="rollback"))
+    assert guarded.rates_after("bad", "good", "bad") == pytest.approx([1.5e-3, 1.5e-3, 7.5e-4])
+
+
+def test_a_rollback_lowers_a_one_cycle_schedule_too(tiny):
+    config = tiny(schedule="one_cycle", on_divergence="rollback", rollback_lr_factor=0.1)
+    plain = new_state(config, torch.device("cpu"), num_steps=100)
+    plain.optimizer.step()
+    plain.scheduler.step()
+    expected = 0.1 * plain.optimizer.param_groups[0]["lr"]
+    assert Guarded(config).rates_after("bad") == pytest.approx([expected])
+
+
+def test_rollbacks_before_a_resume_count(tiny, tmp_path):
+    config = tiny(optimizer="sgd", schedule="constant", on_divergence="rollback", max_rollbacks=1)
+    state = new_state(config, torch.device("cpu"), num_steps=100)
+    state.num_rollbacks = 1
+    assert not Rollback(state, config).back(state, keep_scale=False)
+
+
+def test_a_rolled_back_scale_that_froze_the_run_stays_fallen(tiny):
+    # 2**100 halves to 2**96 in an epoch of 4 steps; what the second one needs is learnt in the first
+    history = list(run(tiny(**TOO_HIGH, on_divergence="rollback", epochs=2, max_skipped_run=1000)))
+    assert [m.loss_scale for m in history] == [2.0**96, 2.0**92]
+
+
+def test_a_run_whose_every_epoch_was_rolled_back_has_not_completed(tiny, tmp_path):
+    history = list(run(tiny(**BROKEN, on_divergence="rollback", epochs=2), out=tmp_path))
+    told = json.loads((tmp_path / "divergence.json").read_text())
+    assert outcome_of(vars(history[-1]), epochs=2, account=told).outcome == "diverged"
+
+
+def test_going_on_validates_and_keeps_checkpoints(tiny, tmp_path):
+    config = tiny(amp=True, loss_scale_init=lowest_loss_scale(tiny(amp=True)), on_divergence="continue")
+    history = list(run(config, out=tmp_path))
+    assert [m.diverged_where for m in history] == ["loss_scale"] * 2
+    assert all(math.isfinite(m.val_dice) for m in history)
+    assert checkpoint.load(tmp_path / "last.pt")["epoch"] == 2
+
+
+def test_a_loss_of_outputs_that_are_not_finite_is_none(tiny):
+    history = list(run(tiny(**BROKEN, on_divergence="continue")))
+    assert all(math.isnan(m.train_loss) for m in history)
+
+
+def test_an_epoch_that_was_broken_off_at_a_skipped_step_is_not_frozen(tiny):
+    history = list(run(tiny(**TOO_HIGH, on_divergence="rollback", max_skipped_run=1, epochs=1)))
+    assert [m.frozen for m in history] == [False]
+
+
+def test_a_floor_above_the_first_scale_is_refused(tiny):
+    with pytest.raises(ValueError, match="loss_scale_floor=2 is above loss_scale_init=1"):
+        tiny(loss_scale_init=1.0, loss_scale_floor=2.0)
+
+
+def test_a_scale_that_float32_cannot_hold_is_refused(tiny):
+    with pytest.raises(ValueError, match="loss_scale_init=1e"):
+        tiny(loss_scale_init=1e39)

@@ -8,8 +8,8 @@ from trials.data import TrainLoader, prepare
 from trials.losses import bce_loss, score
 from trials.models import build_model
 from trials.numerics import capsule
-from trials.numerics.health import Health
-from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, measured, total_norm
+from trials.numerics.health import Divergence, Health, earliest
+from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, first_overflow, measured, total_norm
 from trials.numerics.recorder import Recorder
 from trials.numerics.trace import Tracer, cosine
 from trials.precision import autocast
@@ -132,3 +132,24 @@ def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
 def test_a_huge_loss_scale_does_not_hide_the_gradient_norm():
     gradients = [torch.full((4,), 1e30), torch.full((4,), 1e30)]
     assert float(total_norm(gradients)) == pytest.approx(8**0.5 * 1e30)
+
+
+def test_the_forecast_is_of_the_layer_that_overflows_first():
+    largest = {"flat": [1000.0] * 8, "growing": [4.0 * 2**epoch for epoch in range(8)]}
+    layer, epochs = first_overflow(largest)
+    assert (layer, epochs) == ("growing", pytest.approx(7, abs=0.01))
+
+
+def test_no_growth_is_no_forecast():
+    assert first_overflow({"flat": [1000.0] * 8}) == (None, None)
+
+
+def test_logits_are_saturated_where_their_sigmoid_is():
+    monitor = Monitor(nn.Linear(1, 1), torch.device("cpu"), head="logits")
+    with monitor.sample(1):
+        monitor.outputs(torch.tensor([200.0, 1.0]))
+    assert monitor.epoch_ended().saturated_share == 0.5
+
+
+def test_the_earliest_event_is_told():
+    assert earliest(Divergence(5, "loss_scale"), Divergence(7, "weights")).where == "loss_scale"

@@ -18,8 +18,11 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """Written beside its place and moved there, so that no half checkpoint is ever read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.part{os.getpid()}")
-    torch.save(content, partial)
-    partial.replace(path)
+    try:
+        torch.save(content, partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # where it was interrupted
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # noqa: BLE001  torch raises many kinds for a file that is not its own
-        raise ValueError(f"{path}: not a checkpoint that can be read ({type(error).__name__}: {error})") from None
+        raise ValueError(f"{path}: not a checkpoint that can be read ({type(error).__name__})") from None
     if not isinstance(content, dict) or not {"config", "model"} <= set(content):
         raise ValueError(f"{path}: not a checkpoint of this project (no config and model in it)")
     return content
@@ -46,7 +49,7 @@ def find_best(place: Path) -> Path:
     if not place.exists():
         raise FileNotFoundError(f"no {place.absolute()}; it names a checkpoint file or the folder of a run")
     if (place / "config.json").is_file() or (place / "params.json").is_file():
-        raise FileNotFoundError(f"no checkpoint in {place.absolute()}: it ended before an epoch was finite")
+        raise FileNotFoundError(f"no checkpoint in {place.absolute()}: no epoch of this run is kept")
     raise FileNotFoundError(
         f"no checkpoint in {place.absolute()}; "
         f"a run's folder holds {FOLDER}/{BEST}, a study's trial checkpoint_*/{BEST}"

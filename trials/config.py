@@ -16,6 +16,7 @@ from trials.optimizers import OPTIMIZERS, SCHEDULES
 from trials.sources import DATASETS
 
 WHERE = "trials/config.py"
+FLOAT32_MAX = 3.4e38  # rounded down
 BOOLS = {"true": True, "false": False}
 
 
@@ -43,7 +44,7 @@ class TrialConfig:
     hard_fraction: float = _number(0.25, 0, 1, above=True)  # read by loss=hard_bce
 
     optimizer: str = _one_of("adam", OPTIMIZERS)
-    lr: float = _number(1e-3, 0, above=True)  # the highest of the schedule
+    lr: float = _number(1e-3, 0, FLOAT32_MAX, above=True)  # the highest of the schedule
     weight_decay: float = _number(0.0, 0)
     momentum: float = _number(0.9, 0, 1)  # read by optimizer=sgd
     schedule: str = _one_of("cosine", SCHEDULES)
@@ -52,7 +53,7 @@ class TrialConfig:
 
     amp: bool = False
     amp_dtype: str = _one_of("float16", ("float16", "bfloat16"))
-    loss_scale_init: float = _number(65536.0, 0, above=True)
+    loss_scale_init: float = _number(65536.0, 0, FLOAT32_MAX, above=True)
     loss_scale_growth_interval: int = _number(2000, 1)  # good steps until the scale doubles
 
     # A run has diverged at a value that is not finite, or at the first of these; it is frozen where a whole epoch's
@@ -68,7 +69,7 @@ class TrialConfig:
     max_rollbacks: int = _number(3, 0)  # read by on_divergence=rollback
     rollback_lr_factor: float = _number(0.5, 0, 1, above=True)
     guard_statistics: bool = False  # BatchNorm's running statistics are kept only where the step was taken
-    loss_scale_floor: float = _number(0.0, 0)  # 0: none, as in torch
+    loss_scale_floor: float = _number(0.0, 0, FLOAT32_MAX)  # 0: none, as in torch
     float32_head: bool = False  # the head outside autocast
     clip_norm: float = _number(0.0, 0)  # of the unscaled gradients; 0: not clipped, as in the report
 
@@ -106,6 +107,11 @@ class TrialConfig:
             _field(name)
         config = cls(**{name: checked(name, value) for name, value in values.items()})
         check_size(config.model, config.image_size)
+        if config.loss_scale_floor > config.loss_scale_init:
+            raise ValueError(
+                f"loss_scale_floor={config.loss_scale_floor:g} is above loss_scale_init={config.loss_scale_init:g}; "
+                f"a floor is at most the scale that a run begins with ({WHERE})"
+            )
         return config
 
     def to_dict(self) -> dict[str, Any]:

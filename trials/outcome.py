@@ -39,7 +39,10 @@ class Outcome:
     def from_json(cls, text: str) -> "Outcome":
         """What was written, fields of a later version left out."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
+        told = json.loads(text)
+        if not isinstance(told, dict) or "outcome" not in told:
+            raise ValueError("no outcome in it")
+        return cls(**{name: value for name, value in told.items() if name in known})
 
 
 def outcome_of(
@@ -54,6 +57,8 @@ def outcome_of(
     """
     best = last.get("best_val_dice")  # null in a line that was read back, NaN in one that was not written yet
     kind = _kind(last, epochs)
+    if kind == "completed" and account and best is None:  # each of its epochs was rolled back
+        kind = "diverged"
     event = account if account and kind in BROKEN else {key: last.get(f"diverged_{key}") for key in EVENT}
     return Outcome(
         outcome=kind,

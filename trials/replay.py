@@ -52,7 +52,9 @@ def last_step(kept: Capsule, device: torch.device, why: bool) -> None:
     print(f"step {place['step']} (epoch {place['epoch']}, batch {place['batch']}), {seen}")
     if kept.facts["device"] != device.type:
         print(f"recorded on {kept.facts['device']}, run again on {device}: alike within rounding, not bit for bit")
-    print(to_text(replay(kept, device)))
+    found = replay(kept, device)
+    print(to_text(found))
+    print(compared(kept, found))
     if why:
         print(json.dumps(diagnose(kept, kept.config.diagnosis_budget_s, device), indent=2))
 
@@ -61,6 +63,19 @@ def replay(kept: Capsule, device: torch.device | None = None) -> Taken:
     """The step of the event, from the state before it, under the tracer, with the recorded thread count."""
     torch.set_num_threads(kept.facts["num_threads"])
     return take_again(kept, traced=True, device=device)
+
+
+def compared(kept: Capsule, found: Taken) -> str:
+    """Whether the step's loss is the recorded one, and what may be behind it where it is not."""
+    recorded = kept.facts["trace"][-1]["loss"] if kept.facts["trace"] else None
+    if recorded == found.loss:
+        return "repeated    bit for bit: the loss is the recorded one"
+    here = {"torch": torch.__version__, "num_threads": torch.get_num_threads()}
+    others = [
+        f"{name} {kept.facts[name]} there, {value} here" for name, value in here.items() if kept.facts[name] != value
+    ]
+    told = f" ({', '.join(others)})" if others else " (another processor, or another library below torch)"
+    return f"repeated    within rounding: the recorded loss is {recorded}{told}"
 
 
 def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> None:
@@ -96,7 +111,8 @@ def to_text(taken: Taken) -> str:
     lines = [
         f"outputs     {_ranged(taken.outputs)}",
         f"loss        {'not finite' if taken.loss is None else f'{taken.loss:.6g}'}",
-        f"loss scale  {taken.scale:g}, the step was {'skipped' if taken.skipped else 'taken'}",
+        f"loss scale  {'-' if taken.scale is None else f'{taken.scale:g}'}, "
+        f"the step was {'skipped' if taken.skipped else 'taken'}",
         f"afterwards  {f'{taken.state_not_finite} not finite' if taken.state_not_finite else 'all weights finite'}",
     ]
     if taken.first is None:

@@ -30,6 +30,7 @@ COUNTERS = (
     "best_train_loss",
     "high_val_epochs",
     "num_rollbacks",
+    "seconds",
 )
 
 
@@ -49,6 +50,7 @@ class State:
     best_train_loss: float = math.inf
     high_val_epochs: int = 0  # in a row until now, with a validation loss beyond max_val_loss_ratio
     num_rollbacks: int = 0
+    seconds: float = 0.0  # trained so far, validation and checkpoints included
 
 
 @dataclass
@@ -91,7 +93,7 @@ def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Wa
     health = new_health(device, config)
     return Watch(
         health=health,
-        monitor=Monitor(model, device),
+        monitor=Monitor(model, device, config.head),
         statistics=RunningStatistics(model) if config.guard_statistics else None,
         recorder=Recorder(health, reads_late=health.read_every > 1),
         loss_scale=config.loss_scale_init if config.amp else None,
@@ -121,8 +123,10 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     state.scaler.load_state_dict(content["scaler"])
     for name in COUNTERS:
         setattr(state, name, content.get(name, getattr(state, name)))  # older checkpoints have fewer
-    watch.largest, watch.monitor.skipped_run = content["largest"], content["skipped_run"]
+    watch.largest, watch.monitor.skipped_run = content.get("largest", {}), content.get("skipped_run", 0)
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
+    if "recorder" in content:  # not in an older one
+        watch.recorder.take_up(content["recorder"], next(state.model.parameters()).device)
     torch.set_num_threads(content["num_threads"])
     torch.set_rng_state(content["rng"])
     if torch.cuda.is_available() and len(content["cuda_rng"]) == torch.cuda.device_count():
@@ -157,6 +161,7 @@ def _last_content(state: State, watch: Watch, config: TrialConfig) -> dict[str, 
         **{name: getattr(state, name) for name in COUNTERS},
         "largest": watch.largest,
         "skipped_run": watch.monitor.skipped_run,
+        "recorder": watch.recorder.content(),
         "num_threads": torch.get_num_threads(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],

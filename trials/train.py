@@ -6,7 +6,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from trials.outcome import (
     whole_lines,
     write_json_line,
 )
+from trials.state import pick_device
 from trials.training import EpochMetrics, run
 
 FILES = ("config.json", "params.json", "result.json", "outcome.json", ACCOUNT)  # of a run, or of a study's trial
@@ -37,9 +38,17 @@ FILES = ("config.json", "params.json", "result.json", "outcome.json", ACCOUNT)  
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0 where the run completed, 1 where it failed or diverged, 2 for bad input, 130 for Ctrl-C."""
     options = _options(arguments)
-    out = Path(options.out)
+    try:
+        return _run(options, Path(options.out))
+    except KeyboardInterrupt:
+        print("\ninterrupted before the first epoch", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace, out: Path) -> int:
     try:
         config = _config(options, out)
+        pick_device(config.device)  # before anything is written
         if options.resume and (ended := _ended(out, config)):
             print(f"{ended.outcome} already, after {ended.epoch} epochs; there is nothing to resume")
             print(_summary(ended, out))
@@ -112,8 +121,16 @@ def _config(options: argparse.Namespace, out: Path) -> TrialConfig:
         path = out / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path.absolute()}")
-        values = {**json.loads(path.read_text()), **values}
+        values = {**_read(path, json.loads), **values}
     return TrialConfig.from_dict(values)
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """A file of the run's; ValueError names it where it is damaged."""
+    try:
+        return parse(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path.absolute()} is damaged ({error}); mend it, or begin anew in another --out") from None
 
 
 def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
@@ -141,7 +158,7 @@ def _ended(out: Path, config: TrialConfig) -> Outcome | None:
     A kill may have come between its last epoch and its outcome.
     """
     path = out / "outcome.json"
-    outcome = Outcome.from_json(path.read_text()) if path.is_file() else Outcome("interrupted")
+    outcome = _read(path, Outcome.from_json) if path.is_file() else Outcome("interrupted")
     last = _last_line(out)
     if outcome.outcome == "interrupted" and last.get("epoch") == config.epochs:
         outcome = outcome_of(last, config.epochs, account=account.read(out / checkpoint.FOLDER))
@@ -183,13 +200,19 @@ def _summary(outcome: Outcome, out: Path) -> str:
         return f"{outcome.outcome} in {_why(told, outcome, out)}"
     if outcome.outcome in BROKEN:
         return f"{outcome.outcome} in epoch {outcome.epoch}; {out} holds no {ACCOUNT}"
-    return f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
+    if outcome.best_val_dice is None:
+        return f"no epoch gave a validation Dice that counts; {out}"
+    best = f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
+    if told := account.read(out / checkpoint.FOLDER):
+        return f"{best}\nit went on after an event in {_why(told, outcome, out)}"
+    return best
 
 
 def _why(told: dict[str, Any], outcome: Outcome, out: Path) -> str:
     """The account of the first event in a few lines."""
     place = "".join(f", {told[key]}" for key in ("phase", "module", "op") if told[key])
-    cures = ", ".join(remedy["name"] for remedy in told["remedies"] if remedy["worked"]) or "none of those tried"
+    cures = ", ".join(remedy["name"] for remedy in told["remedies"] if remedy["worked"])
+    cures = cures or ("none of those tried" if told["remedies"] else "none was tried")
     seen = "every step of it was skipped" if told["where"] == "frozen" else told["where"]
     went_on = f"; it went on to epoch {outcome.epoch}" if outcome.epoch > told["epoch"] else ""
     return (

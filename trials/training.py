@@ -17,18 +17,20 @@ from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics.account import CAPSULE, Account
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
-from trials.numerics.health import Divergence, lowest_loss_scale, non_finite_state
-from trials.numerics.monitor import Watched, epochs_until_overflow, largest_by_layer, layer_lines, tightest
+from trials.numerics.health import Divergence, earliest, lowest_loss_scale
+from trials.numerics.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
+from trials.outcome import keep_lines_until
 from trials.state import State, Watch, keep, new_state, new_watch, pick_device, restore, start_again
 from trials.step import forward
 
+LAYERS = "layers.jsonl"
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What one epoch showed. Where it diverged, what could not be measured is NaN and it is the run's last."""
+    """What one epoch showed. Where it diverged, what could not be measured is NaN; it is the run's last if it stops."""
 
     epoch: int  # from 1
     train_loss: float
@@ -44,12 +46,13 @@ class EpochMetrics:
     longest_skipped_run: int  # in a row, from earlier epochs too
     num_rollbacks: int  # so far
     grad_norm: float | None  # unscaled, mean over sampled steps; None where none was finite
-    update_ratio: float | None  # norm of a step over the norm of the weights, mean over sampled steps
-    saturated_share: float  # outputs in training that are exactly 0 or 1
+    update_ratio: float | None  # norm of a step over the norm of the weights, mean over steps
+    saturated_share: float  # probabilities in training that are exactly 0 or 1
     tightest_layer: str | None  # with the largest activation in a sampled step
     tightest_max: float | None  # that activation; float16 ends at 65,504
-    overflow_in_epochs: float | None  # forecast for that layer, if it grows on as it did
-    frozen: bool  # every step was skipped
+    overflow_layer: str | None  # the one that is forecast to pass it first; None where none grows towards it
+    overflow_in_epochs: float | None  # when, if it grows on as it did
+    frozen: bool  # every step of the epoch was skipped, and nothing else was wrong
     diverged: bool
     diverged_step: int | None  # over the whole run, from 1
     diverged_where: str | None  # see trials/numerics/health.py, Divergence
@@ -75,7 +78,7 @@ class TrainedEpoch:
 
 
 def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -> Iterator[EpochMetrics]:
-    """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or at once where it diverged.
+    """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or where it diverged if it stops.
 
     out: a folder that gets last.pt, best.pt and the best epoch's validation masks and scores, written before their
     epoch is yielded; layers.jsonl; and where it diverged a capsule (trials/numerics/capsule.py). resume: go on from
@@ -95,12 +98,15 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         if out is None:
             raise ValueError("resume=True needs out, the folder of the run that goes on")
         restore(state, watch, out / checkpoint.LAST, config)
+        keep_lines_until(out / LAYERS, state.epoch)
     rollback = Rollback(state, config) if config.on_divergence == "rollback" else None
-    began, account = time.perf_counter(), Account.taken_up(out) if out is not None and resume else None
+    goes_on = config.on_divergence == "continue"
+    account = Account.taken_up(out, state.epoch) if out is not None and resume else None
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
         trained = train_epoch(state, loader, watch, epoch, config)
-        evaluation = None if trained.divergence else evaluate(state.model, prepared, val_indices, config, device)
+        is_over = trained.divergence is not None and not goes_on
+        evaluation = None if is_over else evaluate(state.model, prepared, val_indices, config, device)
         event = trained.divergence or _divergence_after_epoch(state, trained, evaluation, config)
         state.epoch = epoch
         for layer, largest in largest_by_layer(trained.watched.layers).items():
@@ -110,30 +116,33 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             if account:
                 account.went_on(time.perf_counter() - started)
             elif event:  # of the first event only, over resumes too
-                account = Account(out, event, time.perf_counter() - began)
+                account = Account(out, event, state.seconds + time.perf_counter() - started)
                 shown = event.where in VALIDATED
                 validation = first_images(prepared, val_indices, MAX_VALIDATION, config, device) if shown else None
                 watch.recorder.write(out / CAPSULE, config, event, num_steps, validation)
                 account.explain(device)
-        if event and rollback and rollback.back(state):
-            event, state.num_rollbacks = None, state.num_rollbacks + 1
+        is_frozen = event is not None and event.where == "frozen"
+        state.seconds += time.perf_counter() - started
+        if event and rollback and rollback.back(state, keep_scale=is_frozen):
+            event = None
             start_again(watch, state, config)
-        elif evaluation and (not event or event.where == "frozen"):
-            improved = _note_best(state, evaluation, trained)
-            if rollback:
+        elif not event or is_frozen or goes_on:
+            improved = evaluation is not None and _note_best(state, evaluation, trained)
+            if rollback and state.high_val_epochs == 0:
                 rollback.remember(state)
             if out is not None:
                 names = [prepared.names[index] for index in val_indices]
                 keep(out, state, watch, config, evaluation if improved else None, names)
         seconds = time.perf_counter() - started
-        yield _metrics(state, config, watch, trained, evaluation, event, account, seconds)
-        if event and config.on_divergence != "continue":
+        yield _metrics(state, config, watch, trained, evaluation, event, is_frozen, account, seconds)
+        if event and not goes_on:
             return
 
 
 def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, config: TrialConfig) -> TrainedEpoch:
     """One pass over the training split; ends early where it diverged, unless the configuration says to continue."""
     state.model.train()
+    watch.health.start_epoch()
     started, first_step = time.perf_counter(), state.step
     losses: list[torch.Tensor] = []
     sizes: list[int] = []
@@ -143,7 +152,7 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
         state.step += 1
         lr = state.optimizer.param_groups[0]["lr"]
         loss, skipped = train_step(state, batch, watch, config)
-        losses.append(loss.detach())
+        losses.append(loss)
         sizes.append(len(batch.images))
         num_skipped += skipped
         divergence = divergence or _divergence_at_step(state, watch, config)
@@ -151,10 +160,10 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
             watch.recorder.stop()
             if config.on_divergence != "continue":
                 break
-    divergence = watch.health.first_divergence() or divergence
+    divergence = earliest(divergence, watch.health.first_divergence())
     mean = torch.stack(losses).double().mul(torch.tensor(sizes, device=loss.device)).sum() / sum(sizes)
     return TrainedEpoch(
-        loss=NAN if divergence and divergence.where in ("targets", "outputs", "loss") else float(mean),
+        loss=float(mean),
         lr=lr,
         num_steps=state.step - first_step,
         num_skipped_steps=num_skipped,
@@ -167,7 +176,7 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
 def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) -> tuple[torch.Tensor, bool]:
     """Forward under autocast, loss in float32 outside, backward, step (report, "Training").
 
-    Gives the loss, a scalar, and whether GradScaler skipped the step.
+    Gives the loss, a scalar, NaN where outputs or targets were not usable; and whether GradScaler skipped the step.
     """
     watch.recorder.before_step(state, batch, state.epoch + 1, watch.batch_index)
     if watch.statistics:
@@ -178,7 +187,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
         outputs = watch.health.finite_outputs(outputs, state.step)
         targets = watch.health.usable_targets(batch.targets, state.step)
         loss = LOSSES[config.loss](score(outputs, targets, batch.valid, config.head), config)
-        watch.health.watch_loss(loss, state.step)
+        measured = watch.health.watch_loss(loss, state.step)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
     watch.monitor.before_update(watch.loss_scale or 1.0)
@@ -190,11 +199,11 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
         watch.loss_scale = keep_above(state.scaler, config.loss_scale_floor, state.scaler.get_scale())
     if skipped and watch.statistics:
         watch.statistics.put_back()
-    seen = watch.recorder.after_step(loss, watch.loss_scale, skipped)
+    seen = watch.recorder.after_step(measured, watch.loss_scale, skipped)
     watch.health.watch_state(seen.weights_finite, seen.buffers_finite, state.step)
     watch.monitor.after_update(skipped, seen.update_ratio)
     advance(state.scheduler)
-    return loss, skipped
+    return measured, skipped
 
 
 def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Divergence | None:
@@ -211,7 +220,9 @@ def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Dive
 def _divergence_after_epoch(
     state: State, trained: TrainedEpoch, evaluation: Evaluation | None, config: TrialConfig
 ) -> Divergence | None:
-    where = non_finite_state(state.model) or ("val_outputs" if evaluation is None else None)
+    where = "val_outputs" if evaluation is None else None
+    if evaluation is not None and not math.isfinite(evaluation.loss):
+        where = "val_loss"
     is_high = evaluation is not None and evaluation.loss > config.max_val_loss_ratio * state.best_val_loss
     is_high = is_high and trained.loss <= config.max_val_loss_ratio * state.best_train_loss
     state.high_val_epochs = state.high_val_epochs + 1 if is_high else 0
@@ -236,7 +247,7 @@ def _note_best(state: State, evaluation: Evaluation, trained: TrainedEpoch) -> b
 def _append_layers(out: Path, watched: Watched, epoch: int) -> None:
     """The sampled layers' rows, into layers.jsonl."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "layers.jsonl").open("a") as file:
+    with (out / LAYERS).open("a") as file:
         file.writelines(json.dumps(line) + "\n" for line in layer_lines(watched, epoch))
 
 
@@ -247,13 +258,14 @@ def _metrics(
     trained: TrainedEpoch,
     evaluation: Evaluation | None,
     event: Divergence | None,
+    is_frozen: bool,  # also where it was rolled back
     account: Account | None,
     epoch_s: float,
 ) -> EpochMetrics:
     watched = trained.watched
     divergence = event if event and event.where != "frozen" else None
     told = account.told if account and event and account.told["step"] == event.step else {}
-    tight = tightest(watched.layers)
+    tight, (overflow_layer, overflow_in_epochs) = tightest(watched.layers), first_overflow(watch.largest)
     return EpochMetrics(
         epoch=state.epoch,
         train_loss=trained.loss,
@@ -273,8 +285,9 @@ def _metrics(
         saturated_share=watched.saturated_share,
         tightest_layer=tight.layer if tight else None,
         tightest_max=tight.activation_max if tight and math.isfinite(tight.activation_max) else None,
-        overflow_in_epochs=epochs_until_overflow(watch.largest[tight.layer]) if tight else None,
-        frozen=trained.num_skipped_steps == trained.num_steps,
+        overflow_layer=overflow_layer,
+        overflow_in_epochs=overflow_in_epochs,
+        frozen=is_frozen,
         diverged=divergence is not None,
         diverged_step=divergence.step if divergence else None,
         diverged_where=divergence.where if divergence else None,

@@ -30,10 +30,10 @@ class Account:
         self.told: dict[str, Any] = {}
 
     @classmethod
-    def taken_up(cls, out: Path) -> "Account | None":
-        """The account that an interrupted run had written; None where it had not come to that."""
+    def taken_up(cls, out: Path, epoch: int) -> "Account | None":
+        """The account that an interrupted run had written; None where its event lies after `epoch`, and so ahead."""
         told = read(out)
-        if told is None:
+        if told is None or told["epoch"] > epoch:
             return None
         account = cls(out, Divergence(told["step"], told["where"]), told["seconds_before"])
         account._seconds_after, account.told = told.pop("seconds_after"), told

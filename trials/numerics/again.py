@@ -15,7 +15,8 @@ from trials.losses import LOSSES, score
 from trials.numerics import capsule
 from trials.numerics.capsule import Capsule, Kept
 from trials.numerics.health import Health, non_finite_state
-from trials.numerics.trace import FirstBad, Range, Tracer, is_finite, range_of
+from trials.numerics.trace import FirstBad, Range, Tracer, range_of
+from trials.outcome import finite_or_none
 from trials.state import State, new_state
 from trials.step import forward
 
@@ -26,8 +27,8 @@ class Taken:
 
     first: FirstBad | None  # None: not traced, or every operation made finite values out of finite ones
     outputs: Range
-    loss: float | None  # None where it is not finite
-    scale: float  # the loss scale of the step
+    loss: float | None  # None where it is not finite, or that of outputs or targets that are not
+    scale: float | None  # the loss scale of the step; None without AMP
     skipped: bool  # by GradScaler
     state_not_finite: str | None  # weights or buffers after the step
     num_wrong_saturated: int  # outputs of a sigmoid head that are exactly 0 or 1 and on the wrong side
@@ -96,6 +97,7 @@ def take(
         finite = health.finite_outputs(outputs, state.step)
         scored = score(finite, health.usable_targets(targets, state.step), valid, config.head)
         loss = LOSSES[config.loss](scored, config)
+        measured = health.watch_loss(loss, state.step)
         phase("backward")
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
@@ -113,8 +115,8 @@ def take(
     return Taken(
         first=tracer.first if tracer else None,
         outputs=range_of(outputs),
-        loss=float(loss.detach()) if is_finite(loss) else None,
-        scale=scale,
+        loss=finite_or_none(float(measured)),
+        scale=scale if config.amp else None,
         skipped=skipped,
         state_not_finite=non_finite_state(state.model),
         num_wrong_saturated=int((wrong & (valid > 0)).sum()) if config.head == "sigmoid" else 0,

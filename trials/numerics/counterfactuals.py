@@ -168,7 +168,7 @@ def smallest_float32_set(
         return is_right(taken, float32, agreement(taken.gradients, float32.gradients))
 
     names = leaf_modules(restored(kept).model)
-    if suffices([]) or not suffices(names):
+    if deadline.passed() or suffices([]) or deadline.passed() or not suffices(names):
         return None
     parts = 2
     while len(names) > 1 and not is_over():

@@ -42,6 +42,7 @@ BLAME_OF = {
 }
 BRIGHTEST = 3.0  # |pixel| after ImageNet's normalisation is at most 2.64
 JUMP = 10.0  # a weight's update over its usual one, or a loss over its usual one
+LONGEST_STEP = 1.0  # an update over the weights' own norm: no sane step is longer than the weights
 STANDS_ALONE = 5.0  # how many times a module's jump is larger than the next one's
 
 
@@ -57,17 +58,29 @@ class Evidence:
     @property
     def loss_growth(self) -> float:
         """The step's loss in float32 over the usual one of the first half of the trace; infinite if not finite."""
-        losses = [line["loss"] for line in self.kept.facts["trace"] if line["loss"] is not None]
-        usual = median(losses[: max(1, len(losses) // 2)]) if losses else None
+        usual = usual_loss(self.kept)
         if self.others.float32.loss is None:
             return math.inf
         return self.others.float32.loss / usual if usual else 1.0
+
+    @property
+    def largest_update(self) -> float:
+        """Of the last steps that were taken, the longest over the norm of the weights before it."""
+        taken = [line for line in self.kept.facts["trace"] if not line["skipped"]]
+        ratios = [math.inf if line["update_ratio"] is None else line["update_ratio"] for line in taken[:-1]]
+        return max(ratios, default=0.0)
 
     @property
     def jumped(self) -> dict[str, float]:
         """Weight tensors whose update was far above their usual one, in the last steps."""
         jumps = {name: math.inf if jump is None else jump for name, jump in self.kept.facts["jumps"].items()}
         return {name: jump for name, jump in jumps.items() if jump > JUMP}
+
+
+def usual_loss(kept: Capsule) -> float | None:
+    """The median of the first half of the trace; None where no loss in it is finite."""
+    losses = [line["loss"] for line in kept.facts["trace"] if line["loss"] is not None]
+    return median(losses[: max(1, len(losses) // 2)]) if losses else None
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,7 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
     """
     batch_problem = problem_of_batch(kept)
     taken = take_again(kept, traced=True, device=device)
-    seen = validated(kept, device) if kept.validation else None
+    seen = validated(kept, device, usual_loss(kept)) if kept.validation else None
     if kept.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
         others = Counterfactuals(float32_step(kept, device), (), None)
     else:
@@ -143,10 +156,21 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict("poisoned_batchnorm", "running_statistics", buffer.rpartition(".")[0])
     if ruined := ruined_moments(kept, list(taken.updates)):
         return Verdict("optimizer_instability", "optimizer_step", lone_module(ruined))
+    if taken.state_not_finite == "buffers" and taken.loss is not None:
+        return judge_statistics(evidence)
     first = taken.first
     if first is None:
         return Verdict("scale_collapse") if kept.config.amp and kept.where == "loss_scale" else Verdict("undetermined")
     return BY_PHASE[first.phase](first, evidence)
+
+
+def judge_statistics(evidence: Evidence) -> Verdict:
+    """This very step made running statistics that are not finite, its outputs and loss are finite."""
+    first = evidence.taken.first
+    module, op = (first.module, first.op) if first else (None, None)
+    if is_unstable(evidence) or evidence.others.float32.state_not_finite:
+        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), op)
+    return Verdict("poisoned_batchnorm", "running_statistics", module, op)
 
 
 def judge_validation(evidence: Evidence) -> Verdict:
@@ -154,6 +178,8 @@ def judge_validation(evidence: Evidence) -> Verdict:
     seen = evidence.validated
     if seen and seen.is_explosion(evidence.kept.config.max_val_loss_ratio):
         return Verdict("running_stats_explosion", "running_statistics", seen.module)
+    if is_unstable(evidence):
+        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence))
     return Verdict("undetermined")
 
 
@@ -207,10 +233,10 @@ BY_PHASE = {
 
 
 def is_unstable(evidence: Evidence) -> bool:
-    """Whether the step is wrong in float32 too: not finite, or with a loss far above the usual."""
+    """Whether the step is wrong in float32 too (not finite, or a loss far above the usual), or an update before was."""
     others = evidence.others.float32
     wrong = bool(others.outputs.num_not_finite) or others.loss is None or others.state_not_finite == "weights"
-    return wrong or evidence.loss_growth > JUMP
+    return wrong or evidence.loss_growth > JUMP or evidence.largest_update > LONGEST_STEP
 
 
 def lone_jump(evidence: Evidence) -> str | None:

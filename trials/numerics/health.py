@@ -29,17 +29,24 @@ class Divergence:
 
 
 class Health:
-    """Watches a run at every step without waiting; `first_divergence` is asked whenever the host may wait."""
+    """Watches an epoch at every step without waiting; `first_divergence` is asked whenever the host may wait."""
 
     def __init__(self, device: torch.device, read_every: int = 1):
         self.read_every = read_every
+        self._device = device
         self._is_host = device.type == "cpu"  # where a look costs no waiting
-        self._first = {where: torch.tensor(NEVER, device=device) for where in PLACES}
+        self.start_epoch()
+
+    def start_epoch(self) -> None:
+        """Forgets what was noted: a run that goes on after an event may have healed."""
+        self._first = {where: torch.tensor(NEVER, device=self._device) for where in PLACES}
+        self._measured = torch.tensor(True, device=self._device)
 
     def usable_targets(self, targets: Tensor, step: int) -> Tensor:
         """The targets with 0 for what is not within 0..1: binary cross entropy raises there, on CUDA past saving."""
         least, largest = torch.aminmax(targets)
         are_usable = (least >= 0) & (largest <= 1)  # False for NaN
+        self._measured = self._measured & are_usable
         self._note("targets", are_usable, step)
         if self._is_host and are_usable:
             return targets
@@ -50,16 +57,18 @@ class Health:
 
         Their gradient is NaN then, as that of a loss that does not raise would be.
         """
-        are_finite = all_finite(outputs)
+        are_finite = self._measured = all_finite(outputs)
         self._note("outputs", are_finite, step)
         if self._is_host and are_finite:
             return outputs
         whole = torch.where(are_finite, 1.0, torch.nan)
         return _ScaledGradient.apply(torch.where(torch.isfinite(outputs), outputs, 0.5), whole)
 
-    def watch_loss(self, loss: Tensor, step: int) -> None:
-        """Remembers the step if the loss is not finite."""
-        self._note("loss", torch.isfinite(loss.detach()), step)
+    def watch_loss(self, loss: Tensor, step: int) -> Tensor:
+        """Remembers the step if the loss is not finite. Gives the loss, NaN where it is that of a substitute."""
+        loss = torch.where(self._measured, loss.detach(), torch.nan)
+        self._note("loss", torch.isfinite(loss) | ~self._measured, step)
+        return loss
 
     def watch_state(self, weights_finite: Tensor, buffers_finite: Tensor, step: int) -> None:
         """Remembers the step if a weight or a buffer is not finite after it."""
@@ -97,6 +106,11 @@ class _ScaledGradient(torch.autograd.Function):
     def backward(ctx, *gradients):
         (factor,) = ctx.saved_tensors
         return gradients[0] * factor.to(gradients[0].dtype), None
+
+
+def earliest(*events: Divergence | None) -> Divergence | None:
+    """The event of the lowest step, of several the first named; None where there is none."""
+    return min((event for event in events if event), key=lambda event: event.step, default=None)
 
 
 def lowest_loss_scale(config: "TrialConfig") -> float:

@@ -5,13 +5,15 @@ more (norms, layers) at one step of SAMPLE_EVERY.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+
+from trials.outcome import finite_or_none
 
 SAMPLE_EVERY = 128  # steps of an epoch, the first included
 SHARES_OF = 4  # images of a batch: counting is dearer than the largest value
@@ -41,15 +43,16 @@ class Watched:
 
     grad_norm: float | None  # mean over sampled steps, unscaled, of all weights together; None where none was finite
     update_ratio: float | None  # norm of a step's change of the weights over their norm, mean over steps
-    saturated_share: float  # outputs that are exactly 0 or 1
+    saturated_share: float  # probabilities that are exactly 0 or 1
     longest_skipped_run: int  # steps skipped in a row, from earlier epochs too
     layers: tuple[LayerRow, ...]
 
 
 class Monitor:
-    """One run's; `step` surrounds each training step, `epoch_ended` gives what was seen since the last call."""
+    """One run's; `sample` surrounds each training step, `epoch_ended` gives what was seen since the last call."""
 
-    def __init__(self, model: nn.Module, device: torch.device):
+    def __init__(self, model: nn.Module, device: torch.device, head: str = "sigmoid"):
+        self._head = head
         self._layers = {name: module for name, module in model.named_modules() if not list(module.children())}
         self._parameters = list(model.parameters())
         self._device = device
@@ -77,7 +80,7 @@ class Monitor:
 
     def outputs(self, outputs: Tensor) -> None:
         """The step's outputs, as the head gave them."""
-        outputs = outputs.detach()
+        outputs = outputs.detach() if self._head == "sigmoid" else torch.sigmoid(outputs.detach())
         self._saturated += outputs.numel() - torch.count_nonzero(outputs * (1 - outputs))
         self._num_outputs += outputs.numel()
 
@@ -178,6 +181,13 @@ def _largest(activation_max: float) -> float:
     return activation_max if math.isfinite(activation_max) else math.inf
 
 
+def first_overflow(largest: Mapping[str, list[float]]) -> tuple[str | None, float | None]:
+    """The layer that reaches float16's limit first, if each grows on as it did, and in how many epochs; None, None."""
+    found = {layer: left for layer, own in largest.items() if (left := epochs_until_overflow(own)) is not None}
+    layer = min(found, key=lambda name: found[name], default=None)
+    return (layer, found[layer]) if layer is not None else (None, None)
+
+
 def epochs_until_overflow(largest: list[float]) -> float | None:
     """In how many epochs a layer's largest activation reaches float16's limit, if it grows on as it did.
 
@@ -199,10 +209,6 @@ def epochs_until_overflow(largest: list[float]) -> float | None:
 def layer_lines(watched: Watched, epoch: int) -> list[dict]:
     """Rows for layers.jsonl; what is not finite is null."""
     return [
-        {"epoch": epoch}
-        | {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(row).items()
-        }
+        {"epoch": epoch} | {name: finite_or_none(value) for name, value in asdict(row).items()}
         for row in watched.layers
     ]

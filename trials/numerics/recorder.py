@@ -54,8 +54,9 @@ class Updated:
 
 
 class Recorder:
-    """`before_step` and `after_step` surround each training step; neither waits for the device.
+    """`before_step` and `after_step` surround each training step.
 
+    They wait for the device under AMP alone, where GradScaler waits at each step, too.
     reads_late: the host learns of an event only some steps later (float32 on a GPU). The copy then stops by itself
     where `health` has noted one, and the last steps' batches are remembered.
     """
@@ -145,6 +146,21 @@ class Recorder:
         self._good_steps += 1
         if self._good_steps >= HEALED_AFTER:
             self.first = None
+
+    def content(self) -> dict[str, Any]:
+        """What a resumed run needs to tell of the steps before as if it had never stopped; for a checkpoint."""
+        first = {"tensors": self.first.tensors, "facts": self.first.facts} if self.first else None
+        trace = [dict(vars(step)) for step in self._trace]
+        own = {"good_steps": self._good_steps, "usual": self._usual, "stopped": self._stopped}
+        return {"trace": trace, "first": first, **own}
+
+    def take_up(self, content: dict[str, Any], device: torch.device) -> None:
+        """Goes on from there."""
+        self._good_steps, self._usual, self._stopped = content["good_steps"], content["usual"], content["stopped"]
+        self.first = Kept(**content["first"]) if content["first"] else None
+        for step in content["trace"]:
+            moved = {name: value.to(device) for name, value in step.items() if isinstance(value, Tensor)}
+            self._trace.append(Step(**{**step, **moved}))
 
     def stop(self) -> None:
         """Keeps what it has: the event was at the last step."""

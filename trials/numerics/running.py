@@ -12,6 +12,7 @@ from trials.numerics.again import restored, take
 from trials.numerics.capsule import Capsule
 from trials.numerics.counterfactuals import Remedy
 
+FAR = 2.0  # the statistics are to blame where the right ones at least halve the loss
 Norms = dict[str, nn.modules.batchnorm._BatchNorm]
 
 
@@ -19,7 +20,7 @@ Norms = dict[str, nn.modules.batchnorm._BatchNorm]
 class Validated:
     """The validation loss after the step under each kind of statistics, NaN where outputs are not finite."""
 
-    best: float | None  # of the epochs before
+    best: float | None  # of the epochs before; in the first epoch the usual loss in training
     running: float
     of_batch: float  # each image batch normalised by itself
     recalibrated: float  # running statistics taken anew from the training batch
@@ -29,18 +30,19 @@ class Validated:
     def remedy(self, max_ratio: float) -> Remedy:
         """Statistics taken anew: judged by the validation, since the step itself is right."""
         finite = math.isfinite(self.recalibrated)
-        cured = finite and (self.best is None or self.recalibrated < max_ratio * self.best)
+        cured = finite and self.best is not None and self.recalibrated < max_ratio * self.best  # else unknown
         return Remedy("recalibrated_statistics", {}, finite, None, None, worked=cured)
 
     def is_explosion(self, max_ratio: float) -> bool:
         """Whether the statistics alone are to blame."""
         cured = min((loss for loss in (self.of_batch, self.recalibrated) if math.isfinite(loss)), default=math.nan)
-        limit = max_ratio * self.best if self.best is not None else math.inf
-        return math.isfinite(cured) and (not math.isfinite(self.running) or (cured < limit and cured < self.running))
+        limit = max_ratio * self.best if self.best is not None else -math.inf
+        is_far = not math.isfinite(self.running) or FAR * cured < self.running
+        return cured < limit and is_far
 
 
-def validated(kept: Capsule, device: torch.device) -> Validated:
-    """Takes the step, then validates on the capsule's validation images."""
+def validated(kept: Capsule, device: torch.device, usual_loss: float | None) -> Validated:
+    """Takes the step, then validates on the capsule's validation images. usual_loss: of training, before it."""
     assert kept.validation is not None
     images = Batch(*(part.to(device) for part in vars(kept.validation).values()))
     training = kept.batch.images.to(device)
@@ -58,7 +60,7 @@ def validated(kept: Capsule, device: torch.device) -> Validated:
     finite = {name: loss for name, loss in alone.items() if math.isfinite(loss)}
     best = min(finite, key=lambda name: finite[name], default=None)
     return Validated(
-        best=kept.state.facts["best_val_loss"],
+        best=usual_loss if kept.state.facts["best_val_loss"] is None else kept.state.facts["best_val_loss"],
         running=running,
         of_batch=of_batch,
         recalibrated=recalibrated,

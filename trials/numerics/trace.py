@@ -111,7 +111,7 @@ class Tracer(TorchDispatchMode):
             return func(*args, **kwargs)  # a constant is meant; what was wrong already is not this operation's doing
         inputs = tuple(range_of(tensor) for tensor in before)  # taken before an operation in place changes them
         outputs = func(*args, **kwargs)
-        changed = before if func._schema.is_mutable else []
+        changed = before if func._schema.is_mutable or writes_statistics(name) else []
         after = [tensor for tensor in (*tree_leaves(outputs), *changed) if is_real(tensor)]
         if not all(is_finite(tensor) for tensor in after):
             module = self._modules.of_backward() if self.phase == "backward" else self._open_module()
@@ -120,6 +120,11 @@ class Tracer(TorchDispatchMode):
 
     def _open_module(self) -> str | None:
         return self._modules.open[-1] if self._modules.open else None
+
+
+def writes_statistics(name: str) -> bool:
+    """Whether an operation changes BatchNorm's running statistics, which its schema does not say."""
+    return "batch_norm" in name and "backward" not in name
 
 
 def is_real(value: object) -> bool:
