@@ -175,11 +175,11 @@ def judge_statistics(evidence: Evidence) -> Verdict:
 
 def judge_validation(evidence: Evidence) -> Verdict:
     """Statistics far from the batches', or something else that only validation shows (overfitting, for one)."""
+    if is_unstable(evidence):
+        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence))
     seen = evidence.validated
     if seen and seen.is_explosion(evidence.kept.config.max_val_loss_ratio):
         return Verdict("running_stats_explosion", "running_statistics", seen.module)
-    if is_unstable(evidence):
-        return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence))
     return Verdict("undetermined")
 
 

@@ -1,0 +1,138 @@
+"""Which settings matter: importances by fANOVA and PED-ANOVA, for the metric and, by itself, for divergence. Pure.
+
+fANOVA (Hutter et al. 2014) fits a forest to all values and says which share of their variance over the space a setting
+explains. PED-ANOVA (Watanabe et al. 2023) says how far the settings of the best tenth differ from those of all trials.
+Both are Optuna's. Neither is an effect: they tell where to look.
+"""
+
+import warnings
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.effects import BAD
+from analysis.factors import Factor, levels, numbers, present_levels
+
+FEWEST = 20  # trials, for anything to be said
+MOST_FOR_FANOVA = 500  # its forest takes a minute on 2,000
+BEST_SHARE = 0.1  # of the trials, whose settings PED-ANOVA compares with those of all
+ENDED = ("completed", "pruned", *BAD)
+COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "num_trials")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be explained: a value for each trial that counts, more of it being what is asked for."""
+
+    of: str
+    values: pd.Series  # indexed as the trials
+    epoch: int | None = None  # at which trials are compared
+
+
+def importances(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> pd.DataFrame:
+    """A row of COLUMNS for each axis that varied; shares between 0 and 1. Empty where too few trials tell.
+
+    A conditional axis is judged among the trials in which it counts, beside the axes that always do.
+    """
+    always = [factor for factor in factors if factor.condition is None]
+    rows = judged(trials, target, always)
+    for factor in (each for each in factors if each.condition is not None):
+        active = trials[levels(trials, factor).notna()]
+        rows += [row for row in judged(active, target, [*always, factor]) if row["axis"] == factor.name]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[dict]:
+    values = target.values.reindex(trials.index).dropna()
+    told = trials.loc[values.index]
+    varied = [factor for factor in factors if levels_or_numbers(told, factor).nunique() > 1]
+    known = told[np.logical_and.reduce([levels_or_numbers(told, factor).notna() for factor in varied] or [[]])]
+    values = values[known.index] if varied else values.iloc[:0]
+    if len(values) < FEWEST or values.nunique() < 2:
+        return []
+    sample = sampled(known)
+    by_fanova = evaluated(sample, values[sample.index], varied, "fanova")
+    by_ped = evaluated(known, values, varied, "ped_anova")
+    return [
+        {
+            "of": target.of,
+            "axis": factor.name,
+            "only_where": "=".join(factor.condition) if factor.condition else "",
+            "fanova": by_fanova[factor.name],
+            "ped_anova": by_ped[factor.name],
+            "num_trials": len(values),
+        }
+        for factor in varied
+    ]
+
+
+def sampled(trials: pd.DataFrame) -> pd.DataFrame:
+    """At most MOST_FOR_FANOVA trials, by the hash of their folders' names: always the same ones."""
+    order = trials["folder"].map(lambda folder: zlib.crc32(str(folder).encode()))
+    return trials.loc[order.sort_values(kind="stable").index[:MOST_FOR_FANOVA]]
+
+
+def levels_or_numbers(trials: pd.DataFrame, factor: Factor) -> pd.Series:
+    return levels(trials, factor) if factor.kind == "choice" else numbers(trials, factor.name)
+
+
+def evaluated(trials: pd.DataFrame, values: pd.Series, factors: list[Factor], how: str) -> dict[str, float]:
+    """Importance by axis, the sum 1; of all NaN where the evaluator finds nothing that differs."""
+    import optuna  # a second to import, and needed only here
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize")
+    columns = {factor.name: levels_or_numbers(trials, factor) for factor in factors}
+    spaces = {factor.name: distribution(trials, factor) for factor in factors}
+    for place, value in zip(trials.index, values, strict=True):
+        params = {name: column[place] for name, column in columns.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=float(value)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        found = optuna.importance.get_param_importances(
+            study, evaluator=evaluator(how, values), params=list(columns), normalize=False
+        )
+    total = sum(found.values())
+    return {name: found[name] / total if total > 0 else np.nan for name in columns}
+
+
+def evaluator(how: str, values: pd.Series):
+    import optuna
+
+    if how == "fanova":
+        return optuna.importance.FanovaImportanceEvaluator(seed=0)
+    share = float((values == values.max()).mean())  # of 0 and 1: exactly those with 1 are the best
+    return optuna.importance.PedAnovaImportanceEvaluator(
+        target_quantile=share if values.nunique() == 2 else BEST_SHARE
+    )
+
+
+def distribution(trials: pd.DataFrame, factor: Factor):
+    """As wide as the trials: what was not tried is not judged."""
+    import optuna
+
+    if factor.kind == "choice":
+        return optuna.distributions.CategoricalDistribution(present_levels(trials, factor))
+    found = numbers(trials, factor.name)
+    log = factor.kind == "log_uniform" and float(found.min()) > 0
+    return optuna.distributions.FloatDistribution(float(found.min()), float(found.max()), log=log)
+
+
+def metric_target(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> Target:
+    """Each trial's best until one epoch, that which at least half of the measured trials came to; later is not told."""
+    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric])] if metric in epochs else epochs.iloc[:0]
+    last = measured.groupby("folder")["epoch"].max()
+    if last.empty:
+        return Target(metric, pd.Series(dtype=float))
+    epoch = int(np.floor(last.quantile(0.5, interpolation="lower")))
+    reached = measured[measured["folder"].isin(last.index[last >= epoch]) & (measured["epoch"] <= epoch)]
+    best = reached.groupby("folder")[metric].max() if mode == "max" else -reached.groupby("folder")[metric].min()
+    return Target(metric, trials["folder"].map(best), epoch)
+
+
+def divergence_target(trials: pd.DataFrame) -> Target:
+    """1 for the trials that diverged or froze, 0 for the others that came to an end."""
+    ended = trials["outcome"].isin(ENDED)
+    return Target("divergence", trials["outcome"].isin(BAD).astype(float).where(ended))
