@@ -21,6 +21,7 @@ from analysis.figures import (
     range_pictures,
 )
 from analysis.headline import headline
+from analysis.importance_section import importance_section
 from analysis.load import Study
 from analysis.page import Items, Page, Picture, Section, Table, Text
 from analysis.pictures import Example
@@ -54,6 +55,7 @@ def build(study: Study) -> tuple[Page, dict]:
     sections = [
         Section("The answer so far", [Items(said)]),
         effect_section(found, design, study.metric, level_tables(ranked, factors, study.metric)),
+        importance_section(study, factors),
         asked_section(study, factors),
         curves_section(study, factors),
         ranking_section(ranked, factors, study.metric),

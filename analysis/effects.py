@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.factors import Factor, label, levels, present_levels
+from analysis.factors import Factor, label, levels, numbers, present_levels
 
 BAD = ("diverged", "frozen")
 MEANINGS = {  # of the outcomes, in the order of the tables
@@ -120,12 +120,19 @@ WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "out
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
     """The diverged and frozen trials, the earliest first: settings, when and where it was seen, and why, if told."""
     found = trials[trials["outcome"].isin(BAD)]
+    found = found.assign(outcome_epoch=event_epochs(found).astype(object))
     found = found.sort_values(["outcome_epoch", "outcome_step", "folder"], key=sortable, na_position="last")
     seen = ["outcome_epoch", "outcome_step", "outcome_where"]
     why = [name for name in WHY if name in found and found[name].notna().any()]
     names = ["trial", *settings_columns(trials, factors), "seed", *seen, *why]
     found = found[[name for name in dict.fromkeys(names) if name in found]]
     return found.rename(columns={name: name.removeprefix("outcome_") for name in (*seen, *why)})
+
+
+def event_epochs(trials: pd.DataFrame) -> pd.Series:
+    """When trials diverged or froze, as the account says, else the last epoch that they came to."""
+    told = numbers(trials, "outcome_event_epoch")
+    return told.fillna(numbers(trials, "outcome_epoch"))
 
 
 def causes(trials: pd.DataFrame) -> dict[str, int]:

@@ -90,7 +90,7 @@ def evaluated(trials: pd.DataFrame, values: pd.Series, factors: list[Factor], ho
         params = {name: column[place] for name, column in columns.items()}
         study.add_trial(optuna.trial.create_trial(params=params, distributions=spaces, value=float(value)))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")  # where all are among the best, all shares are 0
         found = optuna.importance.get_param_importances(
             study, evaluator=evaluator(how, values), params=list(columns), normalize=False
         )
@@ -103,10 +103,9 @@ def evaluator(how: str, values: pd.Series):
 
     if how == "fanova":
         return optuna.importance.FanovaImportanceEvaluator(seed=0)
-    share = float((values == values.max()).mean())  # of 0 and 1: exactly those with 1 are the best
-    return optuna.importance.PedAnovaImportanceEvaluator(
-        target_quantile=share if values.nunique() == 2 else BEST_SHARE
-    )
+    share = ((values == values.max()).sum() - 0.5) / len(values)  # of 0 and 1: exactly those with 1 are the best
+    quantile = float(share) if values.nunique() == 2 else BEST_SHARE
+    return optuna.importance.PedAnovaImportanceEvaluator(target_quantile=quantile)
 
 
 def distribution(trials: pd.DataFrame, factor: Factor):

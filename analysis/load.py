@@ -30,7 +30,8 @@ TRIAL_COLUMNS = (
     "outcome_module",
     "outcome_op",
     "outcome_remedies",
-    "outcome_first_epoch",
+    "outcome_first_epoch",  # of the first abnormal sign
+    "outcome_event_epoch",  # of the divergence; a trial may have gone on
     "error_type",
     "error_text",
     "recorded_best_val_dice",

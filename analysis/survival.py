@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import BAD
+from analysis.effects import BAD, event_epochs
 from analysis.factors import Factor, levels, present_levels
 from analysis.intervals import NORMAL_QUANTILE, share_interval
 
@@ -34,7 +34,7 @@ def ends_of(trials: pd.DataFrame) -> Ends:
     outcome = trials["outcome"]
     how = np.select([outcome.isin(BAD), outcome == PRUNED], [DIVERGED, PRUNED], CENSORED)
     trained = pd.to_numeric(trials["num_epochs"]).fillna(0).to_numpy("int64")
-    said = pd.to_numeric(trials["outcome_epoch"], errors="coerce").to_numpy(float)
+    said = event_epochs(trials).to_numpy(float)
     broke = np.where(np.isfinite(said), said, trained + 1)  # an epoch that ended in NaN is not among those trained
     return Ends(np.where(how == DIVERGED, np.maximum(broke, 1), trained).astype("int64"), how)
 

@@ -95,6 +95,7 @@ def read_account(path: Path) -> tuple[dict, list[str]]:
     sign = account.get("first_sign")
     epoch = sign.get("epoch") if isinstance(sign, dict) else None
     columns["outcome_first_epoch"] = epoch if is_number(epoch) else None
+    columns["outcome_event_epoch"] = account["epoch"] if is_number(account.get("epoch")) else None
     return columns, [] if problem in (None, MISSING) else [f"a divergence.json that {problem}"]
 
 

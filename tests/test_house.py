@@ -12,7 +12,7 @@ MUST_NOT = {
     "search_spaces": {"trials", "study", "analysis"},
     "trials": {"search_spaces", "study", "analysis", "ray", "optuna"},
     "study": {"analysis", "matplotlib", "seaborn"},
-    "analysis": {"search_spaces", "trials", "study", "ray", "optuna", "torch", "pickle", "cloudpickle", "dill"},
+    "analysis": {"search_spaces", "trials", "study", "ray", "torch", "pickle", "cloudpickle", "dill"},
 }
 FILES = [path for package in MUST_NOT for path in sorted((ROOT / package).rglob("*.py"))]
 

@@ -1,0 +1,52 @@
+"""The page's part on which settings matter: shares by fANOVA and PED-ANOVA, for the metric and for divergence."""
+
+import pandas as pd
+
+from analysis.factors import Factor
+from analysis.importances import (
+    BEST_SHARE,
+    FEWEST,
+    MOST_FOR_FANOVA,
+    divergence_target,
+    importances,
+    metric_target,
+)
+from analysis.load import Study
+from analysis.page import Items, Section, Table, Text
+from analysis.wording import listed
+
+TITLE = "Which settings matter"
+CAPTION = (
+    "Shares that sum to 1 over the axes. fanova: of the variance of the values over the space (fANOVA, a forest on"
+    f" at most {MOST_FOR_FANOVA} trials, a fixed sample; interactions are left out). ped_anova: how far the settings of"
+    f" the best {100 * BEST_SHARE:.0f} % (for divergence: of the trials that diverged) lie from those of all trials"
+    " (PED-ANOVA, all trials). Both say where to look, not which level is better, and from an adaptive search"
+    " they also show where it looked."
+)
+
+
+def importance_section(study: Study, factors: list[Factor]) -> Section:
+    targets = [
+        metric_target(study.trials, study.epochs, study.metric, study.mode),
+        divergence_target(study.trials),
+    ]
+    found = [importances(study.trials, target, factors) for target in targets]
+    table = pd.concat([each for each in found if len(each)]) if any(map(len, found)) else pd.DataFrame()
+    if table.empty:
+        few = f"Fewer than {FEWEST} trials can be compared, or all came out alike: importances would be noise."
+        return Section(TITLE, [Text(few)] if len(factors) > 1 else [])
+    table = table if table["only_where"].any() else table.drop(columns="only_where")
+    return Section(TITLE, [Items(told(found, targets, study.metric)), Table("importances", CAPTION, table)])
+
+
+def told(found: list[pd.DataFrame], targets: list, metric: str) -> list[str]:
+    sentences = []
+    for rows, target in zip(found, targets, strict=True):
+        what = "divergence" if target.of == "divergence" else f"{metric} until epoch {target.epoch}"
+        if rows.empty:
+            sentences.append(f"For {what} there is nothing to say: fewer than {FEWEST} trials, or all alike.")
+            continue
+        ordered = rows.sort_values("fanova", ascending=False)
+        parts = [f"{axis} {100 * share:.0f} %" for axis, share in zip(ordered["axis"], ordered["fanova"], strict=True)]
+        sentences.append(f"For {what}, by fANOVA: {listed(parts)} ({int(rows['num_trials'].max())} trials).")
+    return sentences

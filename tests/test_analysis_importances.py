@@ -1,0 +1,105 @@
+"""Importances on made-up studies of which it is known what matters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_fixtures import STUDY, Trial, diverged_line, line, outcome, write_study
+
+from analysis.contents import build
+from analysis.factors import Factor
+from analysis.importances import COLUMNS, Target, divergence_target, importances, metric_target, sampled
+from analysis.load import load_study
+
+MODEL = Factor("model", "choice", ("a", "b"))
+LR = Factor("lr", "log_uniform")
+OF_A = Factor("depth", "choice", ("1", "2"), ("model", "a"))
+
+
+def drawn(num: int) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "folder": [f"t{number}" for number in range(num)],
+            "model": rng.choice(["a", "b"], num),
+            "lr": 10 ** rng.uniform(-4, -2, num),
+            "depth": rng.choice([1, 2], num),
+        }
+    )
+
+
+def shares(trials, values, factors=(MODEL, LR)) -> pd.DataFrame:
+    return importances(trials, Target("val_dice", values), list(factors)).set_index("axis")
+
+
+@pytest.mark.parametrize("how", ["fanova", "ped_anova"])
+def test_the_setting_that_decides_has_nearly_all(how):
+    trials = drawn(200)
+    found = shares(trials, -((np.log10(trials["lr"]) + 3) ** 2))[how]
+    assert found["lr"] > 0.9
+    assert found.sum() == pytest.approx(1)
+
+
+def test_divergence_is_told_by_those_that_diverged():
+    trials = drawn(200).assign(outcome="completed")
+    trials.loc[trials["model"] == "b", "outcome"] = "diverged"
+    found = importances(trials, divergence_target(trials), [MODEL, LR]).set_index("axis")
+    assert (found[["fanova", "ped_anova"]].loc["model"] > 0.9).all()
+
+
+def test_few_trials_say_nothing():
+    trials = drawn(19)
+    assert shares(trials, trials["lr"]).empty
+
+
+def test_all_alike_says_nothing():
+    trials = drawn(50)
+    assert shares(trials, pd.Series(1.0, trials.index)).empty
+
+
+def test_a_conditional_axis_is_judged_where_it_counts():
+    trials = drawn(200)
+    values = trials["depth"].where(trials["model"] == "a", 0.0).astype(float)
+    found = shares(trials, values, (MODEL, LR, OF_A)).loc["depth"]
+    assert found["num_trials"] == (trials["model"] == "a").sum()
+    assert found["fanova"] > 0.9
+
+
+def test_the_forest_sees_a_fixed_sample_of_500():
+    trials = drawn(700)
+    assert len(sampled(trials)) == 500
+    assert sampled(trials).index.equals(sampled(trials.iloc[::-1]).index)
+
+
+def test_trials_are_compared_at_the_epoch_that_half_of_them_came_to():
+    epochs = pd.DataFrame(
+        {
+            "folder": ["t0"] * 3 + ["t1"] * 2 + ["t2"],
+            "epoch": [1, 2, 3, 1, 2, 1],
+            "val_dice": [0.1, 0.2, 0.9, 0.3, 0.4, 0.8],
+            "diverged": False,
+        }
+    )
+    target = metric_target(drawn(3), epochs, "val_dice", "max")
+    assert target.epoch == 2
+    assert target.values.tolist() == pytest.approx([0.2, 0.4, np.nan], nan_ok=True)
+
+
+def test_the_page_has_both_kinds(tmp_path):
+    rng = np.random.default_rng(0)
+    trials = []
+    for number in range(40):
+        config = {
+            "model": "unet",
+            "upsample": ["deconv", "bilinear"][number % 2],
+            "lr": float(10 ** rng.uniform(-4, -2)),
+        }
+        lines = [line(1, 0.5 + 0.1 * (number % 2)), line(2, 0.6 + 0.1 * (number % 2))]
+        if config["lr"] > 3e-3:
+            trials.append(Trial(config, [*lines, diverged_line(3, 0.1)], outcome("diverged", 3)))
+        else:
+            trials.append(Trial(config, [*lines, line(3, 0.7 + 0.1 * (number % 2))], outcome("completed", 3)))
+    page, _ = build(load_study(write_study(tmp_path, trials, study=STUDY)))
+    section = next(each for each in page.sections if each.title == "Which settings matter")
+    table = section.blocks[1].frame
+    assert set(table["of"]) == {"val_dice", "divergence"}
+    assert set(table) <= set(COLUMNS)
