@@ -135,8 +135,8 @@ def draw_curves(
     axes.set(xlabel="epoch", ylabel=name)
 
 
-def draw_dice(frames: CurveFrames, axes: Axes, *, colours: dict, title: str) -> None:
-    draw_curves(*frames[:3], axes, colours=colours, name="val_dice [0 to 1]")
+def draw_metric(frames: CurveFrames, axes: Axes, *, colours: dict, title: str, label: str) -> None:
+    draw_curves(*frames[:3], axes, colours=colours, name=label)
     curve_legend(axes, frames.ends, colours, title)
 
 

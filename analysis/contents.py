@@ -23,7 +23,7 @@ from analysis.figures import (
 from analysis.headline import headline
 from analysis.importance_section import importance_section
 from analysis.load import Study
-from analysis.page import Items, Page, Picture, Section, Table, Text
+from analysis.page import Items, Page, Picture, Section, Table, Text, slug
 from analysis.pictures import Example
 from analysis.trial_parts import part_record, trial_parts
 from analysis.trial_section import trial_section
@@ -139,7 +139,7 @@ def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> li
     summaries = [(factor, level_summary(ranked, factor, metric)) for factor in factors if factor.kind == "choice"]
     return [
         Table(
-            f"levels_{factor.name}",
+            f"levels_{slug(factor.name)}",
             f"By {factor.title}: median, lowest and highest of the trials' best"
             f" {metric}; pruned and diverged trials count with what they had reached.",
             summary,
@@ -150,7 +150,7 @@ def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> li
 
 
 def curves_section(study: Study, factors: list[Factor]) -> Section:
-    pictures = curve_pictures(study.trials, study.epochs, factors)
+    pictures = curve_pictures(study.trials, study.epochs, factors, study.metric)
     nothing = Text("No trial has a finite epoch yet: there is no curve to draw.")
     return Section("Learning curves", [Text(HOW_TO_READ), *pictures] if pictures else [nothing])
 

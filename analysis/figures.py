@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import charts
 from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves, medians, num_without_curve, some_of
 from analysis.factors import Factor, levels, numbers, present_levels
-from analysis.page import Picture
+from analysis.page import Picture, slug
 from analysis.pictures import Example, NoPicture, draw_examples, examples
 from analysis.wording import count, listed
 
@@ -24,12 +24,17 @@ HOW_TO_READ = (
 LOSSES = ("train_loss", "val_loss")
 
 
-def curve_pictures(trials: pd.DataFrame, epochs: pd.DataFrame, factors: list[Factor]) -> list[Picture]:
-    """A Dice figure and a loss figure for each factor with levels to compare, else one of each for all trials."""
+def curve_pictures(
+    trials: pd.DataFrame, epochs: pd.DataFrame, factors: list[Factor], metric: str = "val_dice"
+) -> list[Picture]:
+    """Figures of Dice, the metric and the losses for each factor with levels to compare, else one of each for all."""
     found = []
     for factor in curve_factors(trials, factors) or [None]:
         colours = colours_of(trials, factor, factors)
-        found += dice_picture(trials, epochs, factor, colours) + loss_picture(trials, epochs, factor, colours)
+        found += metric_picture(trials, epochs, factor, colours, "val_dice")
+        if metric not in ("val_dice", *LOSSES):
+            found += metric_picture(trials, epochs, factor, colours, metric)
+        found += loss_picture(trials, epochs, factor, colours)
     return found
 
 
@@ -53,14 +58,19 @@ def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
     )
 
 
-def dice_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
-    frames = curve_frames(trials, epochs, factor, "val_dice")
+def metric_picture(
+    trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict, metric: str
+) -> list[Picture]:
+    frames = curve_frames(trials, epochs, factor, metric)
     if frames.lines.empty:
         return []
     name, by = names_of(factor)
-    drawn = charts.drawn(charts.draw_dice, frames, colours=colours, title=factor.axis_title if factor else "")
-    caption = f"Validation Dice{by}{like(name, 'dice')}.{not_drawn(frames)}"
-    return [Picture(f"val_dice_by_{name}", caption, last_medians(frames.medians, f"val_dice{by}"), drawn)]
+    label = "val_dice [0 to 1]" if metric == "val_dice" else metric
+    title = factor.axis_title if factor else ""
+    drawn = charts.drawn(charts.draw_metric, frames, colours=colours, title=title, label=label)
+    what = f"Validation Dice{by}{like(name, 'dice')}" if metric == "val_dice" else f"{metric}{by}"
+    caption = f"{what}.{not_drawn(frames)}"
+    return [Picture(f"{slug(metric)}_by_{slug(name)}", caption, last_medians(frames.medians, f"{metric}{by}"), drawn)]
 
 
 def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
@@ -73,7 +83,7 @@ def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
     )
     alt = " ".join(last_medians(each.medians, metric + by) for each, metric in zip(frames, LOSSES, strict=True))
     caption = f"Training and validation loss{by}{like(name, 'loss')}.{not_drawn(frames[1])}"
-    return [Picture(f"losses_by_{name}", caption, alt, drawn)]
+    return [Picture(f"losses_by_{slug(name)}", caption, alt, drawn)]
 
 
 def names_of(factor: Factor | None) -> tuple[str, str]:
@@ -142,7 +152,7 @@ def best_picture(
     best = points.iloc[0]
     told = f"The best {metric} of {count(len(points), 'trial')} against {factor.title}"
     return Picture(
-        f"best_{metric}_against_{factor.name}",
+        f"best_{slug(metric)}_against_{slug(factor.name)}",
         f"{told}; a pruned or diverged trial counts with what it had reached.",
         f"{told}. The best of them is {best['value']:.4f}, at {best['x']:.4g}.",
         drawn,

@@ -1,6 +1,7 @@
 """Files -> frames: a study's folder as it is, every gap stated. Reads JSON only; opens no pickle."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.records import MISSING, read_object
+from analysis.records import MISSING, parsed, read_object
 from analysis.trial_files import TEXTS, Columns, read_trial
 
 TRIAL_FILES = ("params.json", "result.json")  # a folder with one of them is a trial's
@@ -53,12 +54,18 @@ EPOCH_COLUMNS = (
     "diverged_step",
     "diverged_where",
 )
+NO_METRICS = ("images_per_s", "time_total_s", "timestamp", "diverged_step")  # numbers that nobody asks to be best
+LIKELY = ("dice", "accuracy", "score", "iou", "auc", "f1", "loss")  # in the name of a metric
 MANY = 2000  # trials that are worth the start of processes
 EPOCH_TYPES = {"epoch": int, "diverged": bool}  # TEXTS are objects, all others floats
 
 
 class NotAStudy(ValueError):
     """The folder holds neither a study.json nor a trial."""
+
+
+class NoMetric(ValueError):
+    """No trial has measured it."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,8 @@ class Study:
         return "min" if self.study["options"].get("mode") == "min" else "max"
 
 
-def load_study(folder: Path) -> Study:
+def load_study(folder: Path, metric: str | None = None, mode: str | None = None) -> Study:
+    """metric, mode: instead of those that the study was asked for. Raises ValueError where there is no such metric."""
     folders = trial_folders(folder)
     if not folders and not (folder / "study.json").is_file():
         raise NotAStudy(
@@ -93,15 +101,56 @@ def load_study(folder: Path) -> Study:
     test, problem = read_object(folder / "test.json")
     if problem not in (None, MISSING):
         gaps.append(f"test.json {problem}: no test score.")
-    read = read_trials(folders, open_study=state_of(study) == "running")
+    statuses = {} if "created" in study else rays_statuses(folder)
+    read = read_trials(folders, open_study=state_of(study) == "running", statuses=statuses)
     trials = frame([trial for trial, _ in read], TRIAL_COLUMNS)
     gaps += trial_gaps(trials)
     trials["gaps"] = ["; ".join(problems) for problems in trials["gaps"]]
-    return Study(folder, study, test or None, trials, together(trials, [epochs for _, epochs in read]), gaps)
+    epochs = together(trials, [epochs for _, epochs in read])
+    gaps += choose_metric(study, epochs, metric, mode)
+    return Study(folder, study, test or None, trials, epochs, gaps)
 
 
-def read_trials(folders: list[Path], *, open_study: bool) -> list[tuple[dict, Columns]]:
-    read = partial(read_trial, open_study=open_study)
+def choose_metric(study: dict, epochs: pd.DataFrame, metric: str | None, mode: str | None) -> list[str]:
+    """Settles study["options"]'s metric and mode: as given, as recorded, or else a guess, which is a gap."""
+    options = study["options"]
+    measured = [name for name in epochs if name not in NO_METRICS and epochs[name].dtype == float]
+    measured = [name for name in measured if epochs[name].notna().any()]
+    if metric is not None and metric not in measured:
+        raise NoMetric(f"--metric {metric!r} was not measured; measured are {', '.join(measured) or 'nothing'}")
+    if metric is not None:
+        options |= {"metric": metric, "mode": mode or mode_of(metric)}
+    elif mode is not None:
+        options["mode"] = mode
+    if options.get("metric") or "val_dice" in measured or not measured:
+        return []
+    guess = min(measured, key=lambda name: not any(word in name for word in LIKELY))
+    options |= {"metric": guess, "mode": mode or mode_of(guess)}
+    others = ", ".join(name for name in measured if name != guess) or "none"
+    return [
+        f"The metric is not recorded: {guess} is shown, {options['mode']} counts as best; --metric NAME and"
+        f" --mode min|max choose (also measured: {others})."
+    ]
+
+
+def mode_of(metric: str) -> str:
+    return "min" if any(word in metric for word in ("loss", "error", "bce", "perplexity")) else "max"
+
+
+def rays_statuses(folder: Path) -> dict[str, str]:
+    """Trial id -> TERMINATED, ERROR ..., as the last record of an experiment that was not made here has it."""
+    records = sorted(folder.glob("experiment_state-*.json"))
+    record = read_object(records[-1])[0] if records else {}
+    found = {}
+    for entry in record.get("trial_data") or []:
+        state = parsed(entry[0]) if isinstance(entry, list) and entry and isinstance(entry[0], str) else None
+        if isinstance(state, dict):
+            found[str(state.get("trial_id"))] = str(state.get("status"))
+    return found
+
+
+def read_trials(folders: list[Path], *, open_study: bool, statuses: Mapping[str, str]) -> list[tuple[dict, Columns]]:
+    read = partial(read_trial, open_study=open_study, statuses=statuses)
     if len(folders) < MANY:
         return [read(folder) for folder in folders]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:

@@ -47,6 +47,11 @@ def read_lines(path: Path) -> tuple[list[dict], list[str]]:
     return rows, list(dict.fromkeys(problems))
 
 
+def parsed(text: str) -> object:
+    """The JSON of a text; None where it is none."""
+    return read_line(text.encode())
+
+
 def read_line(line: bytes) -> object:
     """The JSON of a line; None where it is none. Strict JSON is read five times as fast, NaN only by the other."""
     try:

@@ -19,7 +19,7 @@ import pyarrow.csv
 
 from analysis import page
 from analysis.contents import build
-from analysis.load import NotAStudy, is_study, load_study
+from analysis.load import NoMetric, NotAStudy, is_study, load_study
 from analysis.page_markdown import markdown
 from analysis.records import read_object
 
@@ -34,8 +34,8 @@ def main(arguments: list[str] | None = None) -> int:
         folder = options.results or newest_study(RESULTS)
         if not folder.is_dir():
             raise NotAStudy(f"there is no folder {folder}")
-        written = write_report(folder.resolve())
-    except (NotAStudy, OSError) as error:
+        written = write_report(folder.resolve(), options.metric, options.mode)
+    except (NotAStudy, NoMetric, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
     print(written)
@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
         metavar="RESULTS",
         help="a study's folder, e.g. results/upsample-20261123-190000; left out: the newest in ./results",
     )
+    made.add_argument("--metric", help="what to rank and compare by; default: what the study was asked for")
+    made.add_argument("--mode", choices=("min", "max"), help="which of it is best; default: min for a loss, else max")
     return made
 
 
@@ -77,9 +79,9 @@ def created(folder: Path) -> float:
         return folder.stat().st_mtime
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, metric: str | None = None, mode: str | None = None) -> Path:
     """Writes each file whole or not at all, the page last; returns the path of the page."""
-    study = load_study(folder)
+    study = load_study(folder, metric, mode)
     made, record = build(study)
     target = folder / "report"
     tables = {table.name: table for table in made.blocks(page.Table)}

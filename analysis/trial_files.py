@@ -1,6 +1,7 @@
 """One trial's folder -> its row (settings and end) and its epochs, with the problems met on the way."""
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 from types import NoneType
@@ -39,6 +40,8 @@ TEXTS = (
     "overflow_layer",
 )  # measurements that are words
 
+ITERATION = "training_iteration"  # of an experiment that was not made here
+BY_ITERATION = "no epoch in result.json (Ray's training_iteration counts)"
 NO_RESULTS = "no results yet"
 NO_OUTCOME = "no outcome.json (counted as running in an open study, else as interrupted)"
 NO_EPOCH = "lines in result.json without a whole epoch number (left out)"
@@ -48,19 +51,28 @@ REPEATED = "repeated epochs, as after a resume (the last of each is kept)"
 LATE_DIVERGENCE = "a divergence in result.json that outcome.json does not know (counted as diverged)"
 
 
-def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, Columns]:
-    """One row for the trial, whose `gaps` lists the problems, and a column a measurement of its epochs."""
+def read_trial(folder: Path, *, open_study: bool, statuses: Mapping[str, str] | None = None) -> tuple[dict, Columns]:
+    """One row for the trial, whose `gaps` lists the problems, and a column a measurement of its epochs.
+
+    statuses: Ray's, by trial id, for trials that wrote no outcome.json.
+    """
     rows, problems = read_lines(folder / "result.json")
     config, problem = read_object(folder / "params.json")
     if problem:
         config = next((row["config"] for row in reversed(rows) if isinstance(row.get("config"), dict)), {})
         problems.append(f"a params.json that {problem} (settings {'taken from result.json' if config else 'unknown'})")
     outcome, outcome_problems = read_outcome(folder / "outcome.json")
+    if (
+        not outcome
+        and outcome_problems == [NO_OUTCOME]
+        and (found := rays_outcome(folder, rows, (statuses or {}).get(trial_name(folder, rows))))
+    ):
+        outcome, outcome_problems = found, []
     epochs, epoch_problems = epochs_of(rows)
     end, end_problems = end_of(outcome, epochs, open_study=open_study)
     account, account_problems = read_account(folder / "divergence.json")
     problems += outcome_problems + epoch_problems + end_problems + account_problems
-    settings = {key: scalar(value) for key, value in config.items()}
+    settings = {key: scalar(value) for key, value in flat(config).items()}
     head = {"folder": folder.name, "trial": trial_name(folder, rows)}
     return settings | head | end | account | {"gaps": problems}, epochs
 
@@ -85,6 +97,19 @@ def read_outcome(path: Path) -> tuple[dict, list[str]]:
     return outcome | dict.fromkeys(odd), [f"an outcome.json with no number in {', '.join(odd)}"] if odd else []
 
 
+def rays_outcome(folder: Path, rows: list[dict], status: str | None) -> dict:
+    """How Ray says that a trial ended which wrote no outcome.json; {} where Ray does not say."""
+    try:
+        text = (folder / "error.txt").read_text(errors="replace").strip()
+    except OSError:
+        text = ""
+    if text:
+        kind, _, message = text.splitlines()[-1].partition(":")
+        return {"outcome": "failed", "error_type": kind.strip(), "error_text": message.strip()}
+    is_done = status == "TERMINATED" or (bool(rows) and rows[-1].get("done") is True)
+    return {"outcome": "completed"} if is_done else {}
+
+
 def read_account(path: Path) -> tuple[dict, list[str]]:
     """Why a trial diverged, from divergence.json; None in every column where there is none."""
     account, problem = read_object(path)
@@ -101,9 +126,11 @@ def read_account(path: Path) -> tuple[dict, list[str]]:
 
 def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
     """The last line of each epoch, in order of epochs, as columns; Ray's own keys are left out."""
-    by_epoch, problems = {}, []
-    for row in rows:
-        epoch = row.get("epoch")
+    by_epoch, problems, key = {}, [], "epoch"
+    if rows and not any("epoch" in row for row in rows) and any(ITERATION in row for row in rows):
+        key, problems = ITERATION, [BY_ITERATION]
+    for row in map(flat, rows):
+        epoch = row.get(key)
         if not is_number(epoch) or epoch != int(epoch):
             problems.append(NO_EPOCH)
             continue
@@ -122,6 +149,17 @@ def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
             problems += wrong
     columns["diverged"] = np.array([row.get("diverged") is True for row in kept], bool)
     return columns, list(dict.fromkeys([*problems, *([] if kept else [NO_RESULTS])]))
+
+
+def flat(row: dict) -> dict:
+    """Measurements within measurements by their path, as Ray names them: {"eval": {"loss": 1}} -> {"eval/loss": 1}."""
+    if not any(isinstance(value, dict) for key, value in row.items() if key not in RAY_KEYS):
+        return row
+    found = {}
+    for key, value in row.items():
+        inner = flat(value) if isinstance(value, dict) and key not in RAY_KEYS else None
+        found |= {key: value} if inner is None else {f"{key}/{name}": each for name, each in inner.items()}
+    return found
 
 
 def measurements(values: list) -> tuple[np.ndarray, list[str]]:
