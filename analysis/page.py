@@ -93,6 +93,7 @@ class Page:
     question: str
     status: str  # one line
     sections: list[Section]
+    refresh_s: float | None = None  # the page loads itself anew that often; None: never
 
     def blocks(self, kind: type) -> list:
         return [block for section in self.sections for block in section.blocks if isinstance(block, kind)]
@@ -108,12 +109,13 @@ def html(page: Page) -> str:
         + "\n</section>"
         for section in page.sections
     )
+    refresh = f'\n<meta http-equiv="refresh" content="{page.refresh_s:g}">' if page.refresh_s else ""
     question = f'<p class="question">{escape(page.question)}</p>' if page.question else ""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="viewport" content="width=device-width, initial-scale=1">{refresh}
 <title>{escape(page.title)}</title>
 <style>{CSS}</style>
 </head>

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import sys
+import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,9 +21,10 @@ import pyarrow.csv
 
 from analysis import page
 from analysis.contents import build
-from analysis.load import NoMetric, NotAStudy, is_study, load_study
+from analysis.load import NoMetric, NotAStudy, is_study, load_study, read_study, state_of
 from analysis.page_markdown import markdown
 from analysis.records import read_object
+from analysis.side_by_side import build_comparison
 
 RESULTS = Path("results")
 LARGE = 100_000  # rows of a table
@@ -31,15 +34,38 @@ ABOUT = "Turn a study's folder into a report: what went well, what went wrong, w
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        folder = options.results or newest_study(RESULTS)
-        if not folder.is_dir():
-            raise NotAStudy(f"there is no folder {folder}")
-        written = write_report(folder.resolve(), options.metric, options.mode)
+        if options.compare:
+            if options.results or options.watch is not None:
+                raise NotAStudy("--compare takes the two folders itself, and no --watch")
+            print(write_comparison(*map(existing, options.compare), options.metric, options.mode))
+            return 0
+        folder = existing(options.results or newest_study(RESULTS))
+        if options.watch is not None:
+            return watch(folder, options.watch, options.metric, options.mode)
+        print(write_report(folder, options.metric, options.mode))
     except (NotAStudy, NoMetric, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
-    print(written)
     return 0
+
+
+def existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise NotAStudy(f"there is no folder {folder}")
+    return folder.resolve()
+
+
+def watch(folder: Path, every_s: float, metric: str | None, mode: str | None) -> int:
+    """Renews the report while the study runs; 0 when it has ended, 130 for Ctrl-C."""
+    try:
+        while True:
+            runs = state_of(read_study(folder)[0]) == "running"
+            print(write_report(folder, metric, mode, every_s if runs else None), flush=True)
+            if not runs:
+                return 0
+            time.sleep(every_s)
+    except KeyboardInterrupt:
+        return 130
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,9 +81,27 @@ def parser() -> argparse.ArgumentParser:
         metavar="RESULTS",
         help="a study's folder, e.g. results/upsample-20261123-190000; left out: the newest in ./results",
     )
+    made.add_argument(
+        "--compare", nargs=2, type=Path, metavar=("A", "B"), help="two studies side by side, into A/report/compare_B/"
+    )
+    made.add_argument(
+        "--watch",
+        nargs="?",
+        type=seconds,
+        const=30.0,
+        metavar="SECONDS",
+        help="renew the report while the study runs, every 30 seconds or as many; the page reloads itself",
+    )
     made.add_argument("--metric", help="what to rank and compare by; default: what the study was asked for")
     made.add_argument("--mode", choices=("min", "max"), help="which of it is best; default: min for a loss, else max")
     return made
+
+
+def seconds(text: str) -> float:
+    value = float(text)
+    if not 1 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} seconds; allowed: 1 or more")
+    return value
 
 
 def newest_study(results: Path) -> Path:
@@ -79,31 +123,47 @@ def created(folder: Path) -> float:
         return folder.stat().st_mtime
 
 
-def write_report(folder: Path, metric: str | None = None, mode: str | None = None) -> Path:
+def write_report(
+    folder: Path, metric: str | None = None, mode: str | None = None, refresh_s: float | None = None
+) -> Path:
     """Writes each file whole or not at all, the page last; returns the path of the page."""
     study = load_study(folder, metric, mode)
     made, record = build(study)
-    target = folder / "report"
+    frames = {"trials": study.trials, "epochs": study.epochs}
+    made = replace(made, refresh_s=refresh_s)
+    return write_page(folder / "report", "report", made, record, frames)
+
+
+def write_comparison(one: Path, other: Path, metric: str | None = None, mode: str | None = None) -> Path:
+    """Two studies side by side, into the first one's report; returns the path of the page."""
+    first = load_study(one, metric, mode)
+    second = load_study(other, first.metric if metric is None else metric, first.mode)
+    made, record = build_comparison(first, second)
+    return write_page(one / "report" / f"compare_{other.name}", "compare", made, record, {})
+
+
+def write_page(target: Path, name: str, made: page.Page, record: dict, more: dict[str, pd.DataFrame]) -> Path:
+    """`name`.html, .md and .json, its tables and those of `more`, its figures."""
     tables = {table.name: table for table in made.blocks(page.Table)}
     pictures = {picture.name: picture for picture in made.blocks(page.Picture)}
-    frames = {name: table.frame for name, table in tables.items()} | {"trials": study.trials, "epochs": study.epochs}
-    for name, frame in frames.items():
-        write(target / "tables" / f"{name}.csv", csv_of(frame))
-    for name, picture in pictures.items():
-        write(target / "figures" / f"{name}.png", picture.drawn.png)
-        write(target / "figures" / f"{name}.svg", picture.drawn.svg)
-    remove_outdated(target, {"tables": set(frames), "figures": set(pictures)})
+    frames = {key: table.frame for key, table in tables.items()} | more
+    for key, frame in frames.items():
+        write(target / "tables" / f"{key}.csv", csv_of(frame))
+    for key, picture in pictures.items():
+        write(target / "figures" / f"{key}.png", picture.drawn.png)
+        write(target / "figures" / f"{key}.svg", picture.drawn.svg)
+    remove_outdated(target, name, {"tables": set(frames), "figures": set(pictures)})
     record |= {
         "status": made.status,
         "tables": {
-            name: {"caption": table.caption, "rows": table.frame.to_dict("records")} for name, table in tables.items()
+            key: {"caption": table.caption, "rows": table.frame.to_dict("records")} for key, table in tables.items()
         },
-        "figures": {name: {"caption": picture.caption, "alt": picture.alt} for name, picture in pictures.items()},
+        "figures": {key: {"caption": picture.caption, "alt": picture.alt} for key, picture in pictures.items()},
     }
-    write(target / "report.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
-    write(target / "report.md", markdown(made).encode())
-    write(target / "report.html", page.html(made).encode())
-    return target / "report.html"
+    write(target / f"{name}.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
+    write(target / f"{name}.md", markdown(made).encode())
+    write(target / f"{name}.html", page.html(made).encode())
+    return target / f"{name}.html"
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:
@@ -125,9 +185,9 @@ def write(path: Path, content: bytes) -> None:
     part.replace(path)
 
 
-def remove_outdated(target: Path, kept: dict[str, set[str]]) -> None:
+def remove_outdated(target: Path, page_name: str, kept: dict[str, set[str]]) -> None:
     """Removes the tables and figures that the last report lists and this one does not have; nothing else."""
-    last, _ = read_object(target / "report.json")
+    last, _ = read_object(target / f"{page_name}.json")
     for kind, suffix in (("tables", ".csv"), ("figures", ".png"), ("figures", ".svg")):
         listed = last.get(kind) if isinstance(last.get(kind), dict) else {}
         for name in set(listed) - kept[kind]:

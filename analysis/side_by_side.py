@@ -1,0 +1,155 @@
+"""Two studies beside each other: what differs between them, and what that does where their trials pair."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.comparisons import compare
+from analysis.designs import Design, design_of
+from analysis.divergence_section import when_blocks
+from analysis.effect_section import effect_section
+from analysis.effects import BAD, outcome_counts, rank_trials
+from analysis.factors import Factor, factors_of, levels
+from analysis.figures import HOW_TO_READ, curve_pictures
+from analysis.headline import divided, metric_sentences
+from analysis.load import Study
+from analysis.page import Items, Page, Section, Table, Text
+from analysis.wording import count, show
+
+STUDY = "study"  # the axis by which the two differ
+PARTS = ("options", "fixed", "data")  # of study.json: what may differ
+SCHEMA_VERSION = 1  # of compare.json
+
+
+def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
+    """The page that sets them side by side, and for compare.json what it says outside of its tables and figures."""
+    names = names_of(one.folder, other.folder)
+    both = together(one, other, names)
+    axis = Factor(STUDY, "choice", names)
+    factors = [axis, *shared_factors(one, other)]
+    design = design_of_both(one, other)
+    found = compare(both.trials, both.epochs, factors, both.metric, both.mode, design)
+    found = found[found["axis"].eq(STUDY)]
+    bad = both.trials["outcome"].isin(BAD)
+    said = [
+        *metric_sentences(found, [STUDY], both, design),
+        *([divided(both.trials, axis, bad, found, {})] if bad.any() else []),
+        *pairing_sentences(both.trials, factors),
+    ]
+    sections = [
+        Section("The answer", [Items(said or ["Nothing can be compared yet."])]),
+        Section("What differs", differences(one, other, names)),
+        effect_section(found, design, both.metric, []),
+        Section("How they ended", [Table("outcomes", "How the trials of each ended.", ended(one, other, names))]),
+        Section("Learning curves", curve_blocks(both, axis)),
+        Section("Divergence", when_blocks(both.trials, [axis]) if bad.any() else []),
+        Section("What is missing", missing(one, other, names)),
+    ]
+    title = f"{names[0]} and {names[1]}"
+    page = Page(title, question(one, other), status(one, other, names), [each for each in sections if each.blocks])
+    return page, {"schema_version": SCHEMA_VERSION, "studies": list(names), "sentences": said}
+
+
+def names_of(one: Path, other: Path) -> tuple[str, str]:
+    """The folders' names, with as much of the path before as tells them apart."""
+    a, b = list(one.parts), list(other.parts)
+    for length in range(1, max(len(a), len(b)) + 1):
+        names = "/".join(a[-length:]), "/".join(b[-length:])
+        if names[0] != names[1]:
+            return names
+    return f"{names[0]} (first)", f"{names[1]} (second)"
+
+
+def together(one: Study, other: Study, names: tuple[str, str]) -> Study:
+    """One study whose trials are those of both; of two names, for their folders may have the same."""
+    pairs = list(zip((one, other), names, strict=True))
+    trials, epochs = (
+        pd.concat([told(getattr(study, what), name) for study, name in pairs], ignore_index=True)
+        for what in ("trials", "epochs")
+    )
+    return replace(one, trials=trials, epochs=epochs.assign(diverged=epochs["diverged"].astype(bool)), test=None)
+
+
+def told(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    named = frame.assign(folder=[f"{name}/{folder}" for folder in frame["folder"]])
+    return named.assign(**{STUDY: name}) if "outcome" in frame else named
+
+
+def shared_factors(one: Study, other: Study) -> list[Factor]:
+    """The axes of both, those of the first as they are there: trials pair where all of them are equal."""
+    found = {}
+    for study in (other, one):
+        found |= {factor.name: factor for factor in factors_of(study.study, study.trials)[0]}
+    return [factor for factor in found.values() if factor.name != STUDY]
+
+
+def design_of_both(one: Study, other: Study) -> Design:
+    """An answer only where both give one: the worse of the two."""
+    designs = [design_of(study.study["options"], study.trials) for study in (one, other)]
+    return max(designs, key=lambda design: bool(design.reason))
+
+
+def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
+    """How many settings the studies share."""
+    columns = [levels(trials, factor).fillna("-").astype(str) for factor in factors if factor.name != STUDY]
+    seed = trials["seed"].astype(str) if "seed" in trials else pd.Series("", trials.index)
+    keys = pd.Series(list(zip(*columns, seed, strict=True)), trials.index)
+    a, b = (set(own) for _, own in keys.groupby(trials[STUDY], sort=False))
+    shared = len(a & b)
+    return [
+        f"{count(shared, 'setting')} with the same seed ran in both"
+        f" ({len(a - b)} in the first alone, {len(b - a)} in the second alone)."
+    ]
+
+
+def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
+    """Options, fixed settings, data and versions that are not the same."""
+    rows = []
+    for part in PARTS:
+        a, b = (study.study[part] for study in (one, other))
+        rows += [(f"{part}: {key}", a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b])]
+    origin = [study.study["provenance"] for study in (one, other)]
+    rows.append(("commit", *(each.get("commit") for each in origin)))
+    versions = [each.get("versions") if isinstance(each.get("versions"), dict) else {} for each in origin]
+    rows += [(f"version: {key}", *(each.get(key) for each in versions)) for key in versions[0] | versions[1]]
+    differ = [(name, show(a), show(b)) for name, a, b in rows if a != b]
+    if not differ:
+        return [Text("Nothing that study.json records differs: one is a repetition of the other.")]
+    caption = "What study.json records otherwise. A difference between the studies may come from any of these."
+    return [Table("differences", caption, pd.DataFrame(differ, columns=["what", *names]))]
+
+
+def ended(one: Study, other: Study, names: tuple[str, str]) -> pd.DataFrame:
+    """A row an outcome, a column a study; below, the best of each."""
+    counts = [outcome_counts(study.trials, None).set_index("outcome")["num_trials"] for study in (one, other)]
+    frame = pd.concat(counts, axis=1, keys=names).fillna(0).astype(int).astype(object)
+    for study, name in zip((one, other), names, strict=True):
+        ranked = rank_trials(study.trials, study.epochs, one.metric, one.mode)
+        best = ranked[f"best_{one.metric}"].astype(float)
+        frame.loc[f"best {one.metric}", name] = show(best.max() if one.mode == "max" else best.min(), one.metric)
+        frame.loc["test Dice of the best", name] = show((study.test or {}).get("test_dice"), "dice")
+    return frame.reset_index(names="outcome")
+
+
+def curve_blocks(both: Study, axis: Factor) -> list:
+    pictures = curve_pictures(both.trials, both.epochs, [axis], both.metric)
+    return [Text(HOW_TO_READ), *pictures] if pictures else []
+
+
+def missing(one: Study, other: Study, names: tuple[str, str]) -> list:
+    gaps = [f"{name}: {gap}" for study, name in zip((one, other), names, strict=True) for gap in study.gaps]
+    return [Items(gaps)] if gaps else [Text("Nothing: each trial of both has its results and its end.")]
+
+
+def question(one: Study, other: Study) -> str:
+    asked = dict.fromkeys(str(study.study["space"].get("question") or "not recorded") for study in (one, other))
+    return " / ".join(asked)
+
+
+def status(one: Study, other: Study, names: tuple[str, str]) -> str:
+    parts = [
+        f"{name}: {study.state}, {count(len(study.trials), 'trial')}"
+        for study, name in zip((one, other), names, strict=True)
+    ]
+    return "; ".join(parts) + "."

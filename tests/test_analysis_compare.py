@@ -1,0 +1,101 @@
+"""report.py --compare: two studies side by side; --watch: a report that is renewed."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from analysis_fixtures import STUDY, completed, diverged_line, line, outcome, write_json, write_study
+
+from analysis.load import load_study
+from analysis.report import main
+from analysis.side_by_side import build_comparison, names_of
+
+REPORT = Path(__file__).parents[1] / "analysis/report.py"
+GRID = {"options": STUDY["options"] | {"search": "grid", "scheduler": "none"}}
+
+
+def study(folder: Path, gain: float, *, seeds: int = 5, **changed) -> Path:
+    trials = []
+    for seed in range(seeds):
+        for place, upsample in enumerate(("deconv", "bilinear")):
+            value = 0.7 + 0.03 * place + 0.01 * seed + gain * (1 + 0.02 * ((seed * 3 + place) % 4))
+            trials.append(completed([value - 0.1, value], upsample=upsample, seed=seed))
+    return write_study(folder, trials, study=STUDY | GRID | {"num_trials": len(trials)} | changed)
+
+
+@pytest.fixture
+def two(tmp_path):
+    return study(tmp_path / "before", 0.0), study(tmp_path / "after", 0.05, fixed={"amp": False})
+
+
+def test_the_difference_is_that_of_the_trials_that_pair(two):
+    _, record = build_comparison(*map(load_study, two))
+    told = re.fullmatch(
+        r"after beats before by (\d\.\d) Dice points by epoch 2 \(95 % CI .*, paired over 5 seeds\)\.",
+        record["sentences"][0],
+    )
+    assert told, record["sentences"]
+    assert float(told[1]) == pytest.approx(5.0, abs=0.1)
+
+
+def test_what_they_share_is_counted(two):
+    _, record = build_comparison(*map(load_study, two))
+    told = "10 settings with the same seed ran in both (0 in the first alone, 0 in the second alone)."
+    assert told in record["sentences"]
+
+
+def test_the_command_writes_into_the_first_ones_report(two, capsys):
+    assert main(["--compare", *map(str, two)]) == 0
+    page = two[0] / "report/compare_after/compare.html"
+    assert capsys.readouterr().out.strip() == str(page)
+    record = json.loads(page.with_suffix(".json").read_text())
+    assert {"what": "fixed: amp", "before": "true", "after": "false"} in record["tables"]["differences"]["rows"]
+    assert (page.parent / "figures/val_dice_by_study.png").is_file()
+
+
+def test_a_repetition_is_called_one(two):
+    page, _ = build_comparison(load_study(two[0]), load_study(two[0]))
+    section = next(each for each in page.sections if each.title == "What differs")
+    assert "Nothing that study.json records differs" in section.blocks[0].text
+
+
+def test_divergence_is_compared_too(tmp_path, two):
+    config = json.loads(next(two[0].glob("*/params.json")).read_text())
+    broken = [completed([0.5, 0.6], seed=seed) for seed in range(5)]
+    for trial in broken:
+        trial.lines, trial.outcome = [line(1, 0.5), diverged_line(2, 0.1)], outcome("diverged", 2)
+        trial.config = {**config, "seed": trial.config["seed"]}
+    worse = write_study(tmp_path / "worse", broken, study=STUDY | GRID)
+    _, record = build_comparison(load_study(two[0]), load_study(worse))
+    assert any("worse diverged in 5 of 5 trials, before in 0 of 10" in each for each in record["sentences"])
+
+
+def test_folders_of_one_name_are_told_apart():
+    assert names_of(Path("/a/x/s"), Path("/a/y/s")) == ("x/s", "y/s")
+
+
+def test_compare_takes_no_third_study(two, capsys):
+    assert main([str(two[0]), "--compare", *map(str, two)]) == 2
+    assert "takes the two folders itself" in capsys.readouterr().err
+
+
+def test_watching_renews_the_page_until_the_study_ends(tmp_path):
+    folder = study(tmp_path / "s", 0.0, seeds=1, finished=None)
+    process = subprocess.Popen(
+        [sys.executable, str(REPORT), str(folder), "--watch", "1"], stdout=subprocess.PIPE, text=True
+    )
+    page = folder / "report/report.html"
+    deadline = time.monotonic() + 120
+    while not page.is_file():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert '<meta http-equiv="refresh" content="1">' in page.read_text()
+    write_json(folder / "study.json", STUDY | GRID)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert set(out.split()) == {str(page)}
+    assert "http-equiv" not in page.read_text()
