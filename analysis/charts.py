@@ -203,8 +203,13 @@ def draw_best_against(
     legend_above(axes, handles + outcome_handles(best["outcome"], grey=True), title)
 
 
-def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[str], ylabel: str, log: bool) -> None:
-    """Where in the space trials ended how (columns x, y, outcome); `ticks` names the places 0, 1, ... of y."""
+def draw_outcomes(
+    places: pd.DataFrame, edge: pd.DataFrame, axes: Axes, *, name: str, ticks: list[str], ylabel: str, log: bool
+) -> None:
+    """Where in the space trials ended how (columns x, y, outcome); `ticks` names the places 0, 1, ... of y.
+
+    edge: columns x, y of the line between those that diverge and those that do not; empty where there is none.
+    """
     few = fewness(len(places))
     for outcome, group in sorted(places.groupby("outcome"), key=lambda item: item[0] == "diverged"):
         marker, size, colour = OUTCOMES.get(outcome, OTHER_OUTCOME)
@@ -218,6 +223,10 @@ def draw_outcomes(places: pd.DataFrame, axes: Axes, *, name: str, ticks: list[st
             linewidths=0.6 * few,
             rasterized=len(group) > MOST_DRAWN,
         )
+    if ticks:
+        axes.vlines(edge["x"], edge["y"] - 0.4, edge["y"] + 0.4, color="black", linewidth=1.6, zorder=4)
+    else:
+        axes.plot(edge["x"], edge["y"], color="black", linewidth=1.6, zorder=4)
     axes.set(xlabel=name, ylabel=ylabel)
     if log:
         log_axis(axes, "x")

@@ -25,6 +25,7 @@ from analysis.importance_section import importance_section
 from analysis.load import Study
 from analysis.page import Items, Page, Picture, Section, Table, Text, slug
 from analysis.pictures import Example
+from analysis.search_section import search_section
 from analysis.trial_parts import part_record, trial_parts
 from analysis.trial_section import trial_section
 from analysis.wording import count, data_line, listed, show, size_text
@@ -60,6 +61,7 @@ def build(study: Study) -> tuple[Page, dict]:
         curves_section(study, factors),
         ranking_section(ranked, factors, study.metric),
         divergence_section(study, factors),
+        search_section(study, ranked, factors),
         predictions_section(shown, whose, picture_gap),
         outcomes_section(study.trials, facts),
         trial_section(parts, ranked, factors, study.metric, study.folder),

@@ -8,9 +8,11 @@ import pandas as pd
 
 from analysis import charts
 from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves, medians, num_without_curve, some_of
+from analysis.effects import BAD
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.page import Picture, slug
 from analysis.pictures import Example, NoPicture, draw_examples, examples
+from analysis.search_course import boundary
 from analysis.wording import count, listed
 
 IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
@@ -167,18 +169,20 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
     """Where in the space trials diverged: learning rate against another axis. None where the rate is no axis."""
     lr = next((factor for factor in factors if factor.name == "lr"), None)
     places, ticks, title = outcome_places(trials, factors)
-    bad = places.loc[places["outcome"] == "diverged", "x"]
+    bad = places.loc[places["outcome"].isin(BAD), "x"]
     if lr is None or bad.empty:
         return []
-    drawn = charts.drawn(
-        charts.draw_outcomes, places, name=lr.axis_title, ticks=ticks, ylabel=title, log=is_log(lr, places["x"])
-    )
+    log = is_log(lr, places["x"])
+    edge = boundary(places, log=log, is_choice=bool(ticks))
+    drawn = charts.drawn(charts.draw_outcomes, places, edge, name=lr.axis_title, ticks=ticks, ylabel=title, log=log)
     spread = " Points of one level are spread a little, to be told apart." if ticks else ""
     alt = (
         f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
         f" {bad.max():.3g}."
     )
-    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}", alt, drawn)]
+    line = " Black: where half of the trials diverge, by logistic regression." if len(edge) else ""
+    alt += f" Half of them at learning rates of {edge['x'].min():.3g} to {edge['x'].max():.3g}." if len(edge) else ""
+    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}{line}", alt, drawn)]
 
 
 def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.DataFrame, list[str], str]:

@@ -1,0 +1,95 @@
+"""The page's part on how the search went: time line, rungs, cost against score, parallel coordinates."""
+
+import pandas as pd
+
+from analysis import charts, search_charts
+from analysis.factors import Factor
+from analysis.load import Study
+from analysis.page import Picture, Section
+from analysis.search_course import MOST_LINES, costs, parallel, rungs, time_line
+from analysis.wording import count, listed, show
+
+TITLE = "How the search went"
+FEWEST = 3  # trials, for a figure to be worth its place
+
+
+def search_section(study: Study, ranked: pd.DataFrame, factors: list[Factor]) -> Section:
+    pictures = [
+        *parallel_picture(ranked, factors, study.metric),
+        *rung_picture(study),
+        *cost_picture(ranked, study.metric, study.mode),
+        *time_picture(study),
+    ]
+    return Section(TITLE, pictures)
+
+
+def time_picture(study: Study) -> list[Picture]:
+    bars = time_line(study.trials, study.epochs)
+    if len(bars) < FEWEST:
+        return []
+    drawn = charts.drawn(search_charts.draw_time_line, bars, height_in=3.4)
+    whole = bars["end_min"].max()
+    return [
+        Picture(
+            "time_line",
+            "When each trial ran, from its start to its last result. Gaps are waits, or the time between two sessions.",
+            f"{count(len(bars), 'trial')} over {whole:.1f} minutes.",
+            drawn,
+        )
+    ]
+
+
+def rung_picture(study: Study) -> list[Picture]:
+    rows = rungs(study.trials, study.epochs, study.metric)
+    if rows.empty:
+        return []
+    drawn = charts.drawn(search_charts.draw_rungs, rows, metric=study.metric)
+    counts = rows.groupby("rung")["stopped"].agg(["size", "sum"])
+    told = [f"epoch {rung}: {row['size']} came, {row['sum']} were stopped" for rung, row in counts.iterrows()]
+    return [
+        Picture(
+            "rungs",
+            f"Where the scheduler stopped trials: {study.metric} at each rung. One that was stopped may lie above one"
+            " that went on: each was judged by those that had come to the rung before it.",
+            f"Rungs. {'; '.join(told)}.",
+            drawn,
+        )
+    ]
+
+
+def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
+    points = costs(ranked, metric, mode)
+    if len(points) < FEWEST:
+        return []
+    low, high = points["cost_min"].min(), points["cost_min"].max()
+    drawn = charts.drawn(search_charts.draw_costs, points, metric=metric, log=low > 0 and high / low > charts.LOG_RATIO)
+    front = points[points["on_front"]]
+    told = [f"{row.trial} ({row.cost_min:.2g} min, {show(row.value, metric)})" for row in front.head(5).itertuples()]
+    return [
+        Picture(
+            "cost",
+            f"What a trial took against the best {metric} it reached. Trials on the line are beaten by none that took"
+            " less; trials that shared the machine took longer for it.",
+            f"Cost against best {metric} of {count(len(points), 'trial')}; on the front: {listed(told)}.",
+            drawn,
+        )
+    ]
+
+
+def parallel_picture(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Picture]:
+    varied = [factor for factor in factors if factor.name in ranked and ranked[factor.name].astype(str).nunique() > 1]
+    if len(varied) < 2 or ranked["rank"].notna().sum() < FEWEST:
+        return []
+    frames = parallel(ranked, varied, metric)
+    names = [*(factor.name for factor in varied), f"best {metric}"]
+    drawn = charts.drawn(search_charts.draw_parallel, frames, names=names, metric=f"best {metric}", height_in=3.6)
+    shown = len(frames[1])
+    some = f" {MOST_LINES} of them, evenly over the ranking." if shown < ranked["rank"].notna().sum() else ""
+    return [
+        Picture(
+            "parallel",
+            f"Each trial's settings and what it reached, a line a trial, the darker the higher.{some}",
+            f"Parallel coordinates of {count(shown, 'trial')} over {listed(names)}.",
+            drawn,
+        )
+    ]
