@@ -1,0 +1,91 @@
+"""How the search went: frames worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from analysis_fixtures import STUDY, Trial, completed, line, outcome, write_study
+
+from analysis.contents import build
+from analysis.effects import rank_trials
+from analysis.factors import Factor
+from analysis.load import load_study
+from analysis.search_course import boundary, costs, parallel, rungs, time_line
+
+PRUNED = [Trial(lines=[line(1, 0.3)], outcome=outcome("pruned", 1, duration_s=60.0)) for _ in range(2)]
+
+
+def studied(tmp_path, trials):
+    study = load_study(write_study(tmp_path, trials, study=STUDY | {"num_trials": len(trials)}))
+    return study, rank_trials(study.trials, study.epochs, "val_dice", "max")
+
+
+def test_a_bar_goes_from_start_to_last_result(tmp_path):
+    late = [line(1, 0.5, timestamp=1795460400 + 90, time_total_s=30.0)]
+    early = [line(1, 0.5, timestamp=1795460400, time_total_s=60.0)]
+    study, _ = studied(tmp_path, [Trial(lines=late), Trial(lines=early)])
+    bars = time_line(study.trials, study.epochs)
+    assert bars[["trial", "start_min", "end_min"]].to_numpy().tolist() == [
+        ["a1b2c_00001", 0.0, 1.0],
+        ["a1b2c_00000", 2.0, 2.5],
+    ]
+
+
+def test_a_rung_is_where_trials_were_stopped(tmp_path):
+    study, _ = studied(tmp_path, [completed([0.5, 0.6]), *PRUNED])
+    rows = rungs(study.trials, study.epochs, "val_dice")
+    assert rows[["rung", "value", "stopped"]].to_numpy().tolist() == [[1, 0.5, False], [1, 0.3, True], [1, 0.3, True]]
+
+
+def test_without_pruning_there_is_no_rung(tmp_path):
+    study, _ = studied(tmp_path, [completed([0.5, 0.6])])
+    assert rungs(study.trials, study.epochs, "val_dice").empty
+
+
+def test_the_front_holds_what_nothing_cheaper_beats():
+    ranked = pd.DataFrame(
+        {
+            "trial": ["cheap", "beaten", "good", "dear"],
+            "outcome": "completed",
+            "duration_s": [60, 120, 120, 180],
+            "best_val_dice": [0.5, 0.4, 0.8, 0.8],
+        }
+    )
+    found = costs(ranked, "val_dice", "max").set_index("trial")["on_front"]
+    assert found.to_dict() == {"cheap": True, "good": True, "beaten": False, "dear": False}
+
+
+def test_parallel_places_go_from_0_to_1(tmp_path):
+    trials = [completed([0.5], lr=1e-4), completed([0.7], lr=1e-3, upsample="bilinear"), completed([0.9], lr=1e-2)]
+    _, ranked = studied(tmp_path, trials)
+    factors = [Factor("upsample", "choice", ("deconv", "bilinear")), Factor("lr", "log_uniform")]
+    places, values, ticks = parallel(ranked, factors, "val_dice")
+    assert values.tolist() == [0.9, 0.7, 0.5]
+    assert places == pytest.approx(np.array([[0, 1, 1], [1, 0.5, 0.5], [0, 0, 0]]))
+    assert ticks[1] == [(0.0, "0.0001"), (0.5, "0.001"), (1.0, "0.01")]
+
+
+def test_the_boundary_lies_where_half_diverge():
+    rng = np.random.default_rng(0)
+    x = 10 ** rng.uniform(-4, -2, 400)
+    chance = 1 / (1 + np.exp(-8 * (np.log10(x) + 3)))
+    bad = rng.random(400) < chance
+    places = pd.DataFrame({"x": x, "y": 0.0, "outcome": np.where(bad, "diverged", "completed")})
+    edge = boundary(places, log=True, is_choice=True)
+    assert np.log10(edge["x"].iloc[0]) == pytest.approx(-3, abs=0.1)
+
+
+def test_few_divergences_have_no_boundary():
+    places = pd.DataFrame({"x": [1.0, 2, 3, 4], "y": 0.0, "outcome": ["completed"] * 2 + ["diverged"] * 2})
+    assert boundary(places, log=False, is_choice=False).empty
+
+
+def test_no_boundary_where_smaller_rates_diverge():
+    places = pd.DataFrame({"x": np.arange(1.0, 21), "y": 0.0, "outcome": ["diverged"] * 10 + ["completed"] * 10})
+    assert boundary(places, log=False, is_choice=True).empty
+
+
+def test_the_page_shows_them(tmp_path):
+    study, _ = studied(tmp_path, [*(completed([0.5, 0.6], lr=rate) for rate in (1e-3, 2e-3, 4e-3)), *PRUNED])
+    page, _ = build(study)
+    section = next(each for each in page.sections if each.title == "How the search went")
+    assert [picture.name for picture in section.blocks] == ["rungs", "cost", "time_line"]
