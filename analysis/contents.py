@@ -19,13 +19,15 @@ from analysis.figures import (
     example_frame,
     example_picture,
     range_pictures,
+    side_by_side_pictures,
 )
-from analysis.headline import headline
+from analysis.headline import asked_about, headline
 from analysis.importance_section import importance_section
 from analysis.load import Study
 from analysis.page import Items, Page, Picture, Section, Table, Text, slug
 from analysis.pictures import Example
 from analysis.search_section import search_section
+from analysis.subsets import SUBSETS_ABOUT, subset_scores
 from analysis.trial_parts import part_record, trial_parts
 from analysis.trial_section import trial_section
 from analysis.wording import count, data_line, listed, show, size_text
@@ -62,7 +64,7 @@ def build(study: Study) -> tuple[Page, dict]:
         ranking_section(ranked, factors, study.metric),
         divergence_section(study, factors),
         search_section(study, ranked, factors),
-        predictions_section(shown, whose, picture_gap),
+        predictions_section(study, ranked, asked_factor(study, factors), (shown, whose, picture_gap)),
         outcomes_section(study.trials, facts),
         trial_section(parts, ranked, factors, study.metric, study.folder),
         Section("What is missing", [Items(gaps) if gaps else Text("Nothing: each trial has its results and its end.")]),
@@ -168,11 +170,24 @@ def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) ->
     return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
 
 
-def predictions_section(shown: list[Example], whose: str, gap: str) -> Section:
+def asked_factor(study: Study, factors: list[Factor]) -> Factor | None:
+    """The first axis with levels that the study asks about."""
+    asked = asked_about(study, factors)
+    return next((factor for factor in factors if factor.kind == "choice" and factor.name in asked), None)
+
+
+def predictions_section(
+    study: Study, ranked: pd.DataFrame, asked: Factor | None, best: tuple[list[Example], str, str]
+) -> Section:
+    shown, whose, gap = best
     if not shown:
         return Section("Predictions", [Text(gap)])
+    beside = side_by_side_pictures(study.folder, ranked, asked) if asked else []
+    subsets = subset_scores(study.folder, ranked, asked)
+    more = [*beside, *([Table("subsets", SUBSETS_ABOUT, subsets)] if len(subsets) else [])]
     caption = "The validation images shown: the best, the median and the worst, and the worst of each hard case."
-    return Section("Predictions", [example_picture(shown, whose), Table("predictions", caption, example_frame(shown))])
+    table = Table("predictions", caption, example_frame(shown))
+    return Section("Predictions", [example_picture(shown, whose), table, *more])
 
 
 def outcomes_section(trials: pd.DataFrame, facts: dict) -> Section:

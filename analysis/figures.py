@@ -11,12 +11,13 @@ from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves,
 from analysis.effects import BAD
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.page import Picture, slug
-from analysis.pictures import Example, NoPicture, draw_examples, examples
+from analysis.pictures import Example, NoPicture, draw_examples, draw_side_by_side, examples, paired_examples
 from analysis.search_course import boundary
-from analysis.wording import count, listed
+from analysis.wording import count, level_text, listed
 
 IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
 MOST_LINES = 300  # in a figure
+MOST_BESIDE = 3  # levels whose predictions stand beside each other
 HOW_TO_READ = (
     "Thin: one trial each. Bold: the median of the trials that trained that long, dotted once less than half of them"
     " are left; as trials are stopped, it can move by that alone. Band: the middle half of the trials."
@@ -231,6 +232,40 @@ def example_picture(shown: list[Example], whose: str) -> Picture:
         f"Image, prediction and mask of {told}.",
         drawn,
     )
+
+
+def side_by_side_pictures(study: Path, ranked: pd.DataFrame, factor: Factor) -> list[Picture]:
+    """What the best trials of a factor's first levels see of the same images; none where one left no predictions."""
+    level = levels(ranked, factor)
+    scored = ranked["rank"].notna()
+    best = [ranked[scored & (level == name)].head(1) for name in present_levels(ranked, factor)[:MOST_BESIDE]]
+    best = [row.iloc[0] for row in best if len(row)]
+    if len(best) < 2:
+        return []
+    try:
+        found = paired_examples(study, [study / str(row["folder"]) for row in best])
+    except NoPicture:
+        return []
+    names = [level_text(factor.name, str(level[row.name])) for row in best]
+    drawn = charts.drawn(
+        lambda axes: draw_side_by_side(found, np.atleast_2d(axes), titles=names),
+        rows=len(found[0]),
+        panels=len(found) + 1,
+        height_in=1.95 * len(found[0]) + 0.4,
+    )
+    told = "; ".join(
+        f"{row[0].reason}: " + ", ".join(f"{name} {each.dice:.3f}" for name, each in zip(names, row, strict=True))
+        for row in zip(*found, strict=True)
+    )
+    whose = listed([f"{name} ({row['trial']})" for name, row in zip(names, best, strict=True)])
+    return [
+        Picture(
+            f"predictions_by_{slug(factor.name)}",
+            f"The same images as the best trials of {whose} see them: best, median and worst of the first of these.",
+            f"Dice of the same images, {told}.",
+            drawn,
+        )
+    ]
 
 
 def example_frame(shown: list[Example]) -> pd.DataFrame:

@@ -51,6 +51,21 @@ def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
         raise NoPicture(f"{type(error).__name__}: {error}") from error
 
 
+def paired_examples(study: Path, trials: list[Path]) -> list[list[Example]]:
+    """The images that stand for the first trial, as each of the trials sees them: a list a trial. Raises NoPicture."""
+    shown, _ = examples(study, trials[0])
+    found = [shown]
+    for trial in trials[1:]:
+        try:
+            scores = read_scores(kept_in(trial) / FILES[1]).reset_index(names="index").set_index("name")
+            chosen = scores.loc[[each.name for each in shown]].reset_index()
+            chosen = chosen.assign(reason=[each.reason for each in shown])[["index", "name", "dice", "reason"]]
+            found.append(read_examples(study / "validation.safetensors", kept_in(trial) / FILES[0], chosen)[0])
+        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+            raise NoPicture(f"{type(error).__name__}: {error}") from error
+    return found
+
+
 def kept_in(trial: Path) -> Path:
     """Where a trial's predictions lie: in Ray's newest checkpoint, else in the trial's folder itself."""
     checkpoints = sorted(path.parent for path in trial.glob(f"checkpoint_*/{FILES[0]}"))
@@ -119,6 +134,25 @@ def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
             each.spines[:].set_visible(False)
     for each, title in zip(axes[0], ["image", "prediction", "mask"], strict=True):
         each.set_title(title)
+
+
+def draw_side_by_side(found: list[list[Example]], axes: np.ndarray, *, titles: list[str]) -> None:
+    """A row an image: the mask over it, then the prediction of each trial, with the mask's outline dashed."""
+    for place, row in enumerate(zip(*found, strict=True)):
+        first, truth = row[0], row[0].mask == 1
+        axes[place, 0].imshow(tinted(tinted(first.image, truth, MASK), first.mask == IGNORED, LEFT_OUT, 0.8))
+        axes[place, 0].set_ylabel(shortened(first.reason))
+        for each, panel in zip(row, axes[place, 1:], strict=True):
+            panel.imshow(tinted(each.image, each.predicted, PREDICTION))
+            outline(panel, each.predicted, PREDICTION, "solid")
+            outline(panel, truth, MASK, "dashed")
+            panel.set_xlabel(f"Dice {each.dice:.3f}", fontsize="small")
+        for each in axes[place]:
+            each.set(xticks=[], yticks=[])
+            each.grid(False)
+            each.spines[:].set_visible(False)
+    for panel, title in zip(axes[0], ["mask", *titles], strict=True):
+        panel.set_title(shortened(title))
 
 
 def tinted(image: np.ndarray, where: np.ndarray, colour: str, strength: float = 0.4) -> np.ndarray:

@@ -6,9 +6,11 @@ import pytest
 from analysis_fixtures import completed, trial_folder, write_study
 
 from analysis.effects import rank_trials
-from analysis.figures import best_examples
+from analysis.factors import Factor
+from analysis.figures import best_examples, side_by_side_pictures
 from analysis.load import load_study
-from analysis.pictures import NoPicture, choose, examples, kept_in
+from analysis.pictures import NoPicture, choose, examples, kept_in, paired_examples, read_scores
+from analysis.subsets import subset_scores
 
 SCORES = pd.DataFrame({"name": list("abcde"), "dice": [0.5, 0.9, 0.1, 0.7, 0.3]})
 
@@ -87,3 +89,31 @@ def test_predictions_are_found_in_rays_newest_checkpoint(tmp_path):
 
 def test_predictions_of_a_run_alone_lie_in_its_folder(tmp_path):
     assert kept_in(tmp_path) == tmp_path
+
+
+def test_two_settings_see_the_same_images(tmp_path):
+    trials = [completed([0.9], upsample="deconv"), completed([0.8], upsample="bilinear")]
+    for trial in trials:
+        trial.predicts = True
+    study = load_study(write_study(tmp_path, trials, num_images=9))
+    ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
+    found = paired_examples(tmp_path, [tmp_path / folder for folder in ranked["folder"]])
+    assert [each.name for each in found[0]] == [each.name for each in found[1]]
+    (picture,) = side_by_side_pictures(tmp_path, ranked, Factor("upsample", "choice", ("deconv", "bilinear")))
+    assert picture.name == "predictions_by_upsample"
+
+
+def test_hard_cases_are_scored_on_their_own(tmp_path):
+    trial = completed([0.9])
+    trial.predicts = True
+    study = load_study(write_study(tmp_path, [trial], num_images=9))
+    ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
+    found = subset_scores(tmp_path, ranked, None).set_index("kind")
+    scores = read_scores(tmp_path / ranked["folder"].iloc[0] / "best_validation.csv")["dice"]
+    assert found["num_images"].to_dict() == {"neither": 7, "same colour": 1, "thin": 1}
+    assert found["mean_dice"]["thin"] == scores[1]
+    assert found["mean_dice"]["neither"] == pytest.approx(scores.drop([1, 3]).mean())
+
+
+def test_without_labels_there_are_no_subsets(tmp_path):
+    assert subset_scores(tmp_path, pd.DataFrame(), None).empty
