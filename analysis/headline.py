@@ -32,15 +32,16 @@ REMEDIES = {
 
 
 def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: Design) -> list[str]:
-    """Sentences made of the comparisons and of the diverged trials; none where neither speaks."""
+    """Sentences made of the comparisons and of the diverged trials, what is decided first; none if neither speaks."""
     asked = asked_about(study, factors)
-    return [
-        *metric_sentences(found, asked, study, design),
-        *interaction_sentences(found, study),
+    scores = [*metric_sentences(found, asked, study, design), *interaction_sentences(found, study)]
+    broken = [
         *divergence_sentences(study.trials, factors, found, asked),
         *cause_sentences(study.trials),
         *cure_sentences(study.trials),
     ]
+    decided = found["decided"] & found["what"].eq(study.metric)
+    return [*scores, *broken] if decided.any() or not broken else [*broken, *scores]
 
 
 def asked_about(study: Study, factors: list[Factor]) -> list[str]:

@@ -1,0 +1,105 @@
+"""The answer's first sentences, made of comparisons and of diverged trials."""
+
+import json
+
+import pytest
+from analysis_fixtures import ACCOUNT, STUDY, Trial, completed, diverged_line, line, outcome, write_study
+
+from analysis.comparisons import compare
+from analysis.designs import design_of
+from analysis.factors import factors_of
+from analysis.headline import headline
+from analysis.load import load_study
+
+SPACE = {
+    "name": "upsample",
+    "question": "?",
+    "axes": {
+        "upsample": {"kind": "choice", "values": ["deconv", "bilinear"]},
+        "amp": {"kind": "choice", "values": [False, True]},
+    },
+}
+GRID = {"search": "grid", "scheduler": "none"}
+
+
+def said(folder, trials, options=GRID, **changed) -> list[str]:
+    record = STUDY | {"space": SPACE, "options": STUDY["options"] | options, "num_trials": len(trials)} | changed
+    study = load_study(write_study(folder, trials, study=record))
+    factors, _ = factors_of(study.study, study.trials)
+    design = design_of(study.study["options"], study.trials)
+    found = compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
+    return headline(study, factors, found, design)
+
+
+def grid(gain: float, noise=(0.0, 0.002, -0.001, 0.001, -0.002, 0.0015)) -> list[Trial]:
+    """Deconv is better by `gain`, under six seeds, with and without AMP."""
+    trials = []
+    for seed, wobble in enumerate(noise):
+        for amp in (False, True):
+            for upsample in ("deconv", "bilinear"):
+                value = 0.7 + 0.01 * seed + (gain + wobble if upsample == "deconv" else 0.0)
+                trials.append(completed([value - 0.2, value], upsample=upsample, amp=amp, seed=seed))
+    return trials
+
+
+def broken(upsample: str, *, cures=("float32_head",), seed: int = 0) -> Trial:
+    remedies = [{"name": name, "worked": True} for name in cures]
+    made = completed([0.5], upsample=upsample, amp=True, seed=seed)
+    made.lines, made.outcome = [line(1, 0.5), diverged_line(2, 0.1)], outcome("diverged", 2)
+    made.account = ACCOUNT | {"remedies": remedies}
+    return made
+
+
+def test_a_decided_difference_comes_first_with_its_interval(tmp_path):
+    first = said(tmp_path, grid(0.05))[0]
+    assert first.startswith("deconv beats bilinear by 5.0 Dice points by epoch 2 (95 % CI ")
+    assert first.endswith("paired over 6 seeds).")
+
+
+def test_what_is_not_decided_is_said_with_what_would_decide_it(tmp_path):
+    told = said(tmp_path, grid(0.0005, noise=(0.02, -0.02, 0.01, -0.01, 0.015, -0.014)))[0]
+    assert told.startswith("The data do not say whether ")
+    assert "were this the true difference" in told
+
+
+def test_an_adaptive_search_gives_associations(tmp_path):
+    told = said(tmp_path, grid(0.05), options={"search": "optuna", "scheduler": "none"})[0]
+    assert told.startswith("An association, not an effect: deconv is 5.0 Dice points above bilinear")
+
+
+def test_a_level_that_all_diverged_trials_share_is_named(tmp_path):
+    trials = [trial for trial in grid(0.0) if not (trial.config["amp"] and trial.config["seed"] < 2)]
+    trials += [broken(upsample, seed=seed) for upsample in ("deconv", "bilinear") for seed in range(2)]
+    told = said(tmp_path, trials)
+    assert any(
+        each.startswith("All 4 trials that diverged had amp=true: 4 of 12 with it, 0 of 12 without") for each in told
+    ), told
+
+
+def test_divergence_comes_first_where_no_score_is_decided(tmp_path):
+    trials = [trial for trial in grid(0.0) if not (trial.config["amp"] and trial.config["seed"] < 2)]
+    trials += [broken(upsample, seed=seed) for upsample in ("deconv", "bilinear") for seed in range(2)]
+    assert "diverged" in said(tmp_path, trials)[0]
+
+
+def test_causes_and_the_cure_of_all_are_told(tmp_path):
+    told = said(tmp_path, [*grid(0.0), broken("deconv", seed=9), broken("bilinear", seed=9)])
+    assert "Both were saturated heads." in told
+    assert "What would have made the captured step of each right: a float32 head." in told
+
+
+def test_without_a_common_cure_the_commonest_is_told(tmp_path):
+    trials = [broken("deconv", cures=("bfloat16",), seed=7), broken("deconv", cures=("bfloat16",), seed=8)]
+    told = said(tmp_path, [*grid(0.0), *trials, broken("bilinear", seed=9)])
+    assert "No remedy fits all; bfloat16 would have made 2 of 3 captured steps right." in told
+
+
+def test_a_trial_without_an_account_is_counted_as_such(tmp_path):
+    silent = broken("deconv", seed=7)
+    silent.account = None
+    assert any("1 left no account" in each for each in said(tmp_path, [*grid(0.0), silent, broken("deconv", seed=8)]))
+
+
+@pytest.mark.parametrize("gain", [0.0, 0.05])
+def test_without_divergence_nothing_is_said_of_it(tmp_path, gain):
+    assert "diverge" not in json.dumps(said(tmp_path, grid(gain)))
