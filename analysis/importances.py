@@ -48,8 +48,10 @@ def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[
     values = target.values.reindex(trials.index).dropna()
     told = trials.loc[values.index]
     varied = [factor for factor in factors if levels_or_numbers(told, factor).nunique() > 1]
-    known = told[np.logical_and.reduce([levels_or_numbers(told, factor).notna() for factor in varied] or [[]])]
-    values = values[known.index] if varied else values.iloc[:0]
+    if not varied:
+        return []
+    known = told[np.logical_and.reduce([levels_or_numbers(told, factor).notna() for factor in varied])]
+    values = values[known.index]
     if len(values) < FEWEST or values.nunique() < 2:
         return []
     sample = sampled(known)

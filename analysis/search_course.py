@@ -29,7 +29,9 @@ def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
 
     A rung is an epoch after which the scheduler stopped trials. Empty where it stopped none, or at too many epochs.
     """
-    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric])] if metric in epochs else epochs.iloc[:0]
+    if metric not in epochs:
+        return pd.DataFrame({"rung": [], "folder": [], "value": [], "stopped": []})
+    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric])]
     last = measured.groupby("folder")["epoch"].max()
     stopped = last[last.index.isin(trials.loc[trials["outcome"] == "pruned", "folder"])]
     places = np.sort(stopped.unique())

@@ -28,12 +28,13 @@ def time_picture(study: Study) -> list[Picture]:
     if len(bars) < FEWEST:
         return []
     drawn = charts.drawn(search_charts.draw_time_line, bars, height_in=3.4)
-    whole = bars["end_min"].max()
+    whole, counts = bars["end_min"].max(), bars["outcome"].value_counts()
+    told = [f"{number} {str(name).replace('_', ' ')}" for name, number in counts.items()]
     return [
         Picture(
             "time_line",
             "When each trial ran, from its start to its last result. Gaps are waits, or the time between two sessions.",
-            f"{count(len(bars), 'trial')} over {whole:.1f} minutes.",
+            f"Time line of {count(len(bars), 'trial')} over {whole:.1f} minutes: {listed(told)}.",
             drawn,
         )
     ]

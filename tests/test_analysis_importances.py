@@ -103,3 +103,8 @@ def test_the_page_has_both_kinds(tmp_path):
     table = section.blocks[1].frame
     assert set(table["of"]) == {"val_dice", "divergence"}
     assert set(table) <= set(COLUMNS)
+
+
+def test_settings_that_never_varied_say_nothing():
+    trials = drawn(50).assign(model="a", lr=0.1)
+    assert shares(trials, pd.Series(range(50), dtype=float)).empty
