@@ -7,6 +7,9 @@ STUDY ?= --space upsample
 BROWSER := chromium chromium-driver
 APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
+# These start Ray, which takes the whole machine: one at a time.
+STUDIES := tests/test_study_run.py
+
 .PHONY: study test browser test-slow test-gpu bench faults lint setup
 .DEFAULT_GOAL := study
 
@@ -32,7 +35,8 @@ browser:
 
 test: $(READY) browser
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu"
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" --ignore $(STUDIES) -n 2
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES)
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

@@ -77,6 +77,7 @@ def draw_scales(traces: pd.DataFrame, axes: np.ndarray) -> None:
     for _, own in ordered:
         colour, style = TRACES.get(own["outcome"].iloc[0], OTHER_TRACE)
         how = {"color": colour, "linestyle": style, "linewidth": 1.3, "alpha": 0.25 + 0.6 * few}
+        how |= {"marker": "o", "markersize": 4} if len(own) == 1 else {}  # a line of one point is none
         above.plot(own["epoch"], own["loss_scale"], **how)
         below.plot(own["epoch"], own["skipped_share"], **how)
     above.set_yscale("log", base=2)

@@ -20,7 +20,8 @@ def section_parts(section: Section) -> list[str]:
     folded = [block for block in section.blocks if isinstance(block, Details) and block.anchor]
     told = [markdown_block(block) for block in section.blocks if not isinstance(block, Details)]
     lines = [f"- {inline(each.title)}" for each in folded[:MOST_ROWS]]
-    more = [f"The other {len(folded) - MOST_ROWS} are in report.html."] if len(folded) > MOST_ROWS else []
+    others = f", and the other {len(folded) - MOST_ROWS} parts," if len(folded) > MOST_ROWS else ""
+    more = [f"What each holds{others} is in report.html."] if folded else []
     return [*told, *(["\n".join(lines)] if lines else []), *more]
 
 
