@@ -149,7 +149,7 @@ def test_markdown_names_the_parts_in_a_line_each(tmp_path):
     made = write_report(write_study(tmp_path / "s", [completed([0.5 + n / 100]) for n in range(22)])).parent
     text = (made / "report.md").read_text()
     assert "- a1b2c\\_00021 · rank 1 · best val\\_dice 0.7100 · completed" in text
-    assert "The other 2 are in report.html." in text
+    assert "What each holds, and the other 2 parts, is in report.html." in text
     assert "trials.train" not in text
 
 
