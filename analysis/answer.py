@@ -118,7 +118,7 @@ def test_sentence(facts: dict) -> str:
         return f"There is no test score{written}." if facts["num_trials"] else ""
     images = f"{show(test.get('num_images'))} test images" if test.get("num_images") is not None else "test images"
     same = best is not None and best["folder"] == test.get("folder")
-    whose = "this trial" if same else f"trial {show(test.get('trial'))} (not the best of this ranking)"
+    whose = "the best trial" if same else f"trial {show(test.get('trial'))} (not the best of this ranking)"
     scores = [
         f"{word} {show(test[key], key)}"
         for key, word in [("test_dice", "Dice"), ("test_iou", "IoU")]

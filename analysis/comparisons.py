@@ -40,6 +40,7 @@ COLUMNS = (
         "first_epoch",
         "last_epoch",
         "num_left_out",
+        "only_where",
         "value_a",
         "value_b",
     ),
@@ -83,10 +84,14 @@ def compare(
     for factor in compared_factors(trials, factors):
         for a, b in level_pairs(present_levels(trials, factor)):
             sides = two_sides(trials, table, factor, a, b)
-            rows.append(metric_row(trials, reached, sides, metric, design))
+            rows.append(metric_row(trials, reached, sides, metric, design, factors))
             rows.append(divergence_row(trials, sides, design))
     rows += [interaction_row(*each, reached, metric, design) for each in crossed(trials, table, factors)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    return decided(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def decided(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with p_holm, corrected over all of them, and `decided`."""
     could_tell = frame["p_least"] < ALPHA  # else it cannot be claimed whatever comes, and costs the others nothing
     corrected = intervals.holm(frame["p"].where(could_tell).to_numpy(float))
     return frame.assign(p_holm=corrected, decided=(corrected < ALPHA) & (frame["kind"] == "effect"))
@@ -138,7 +143,9 @@ def two_sides(trials: pd.DataFrame, table: pd.DataFrame, factor: Factor, a: str,
     return Sides(factor.name, a, b, pd.Index(all_a["place"]), pd.Index(all_b["place"]), pairs)
 
 
-def metric_row(trials: pd.DataFrame, reached: Reached, sides: Sides, metric: str, design: Design) -> dict:
+def metric_row(
+    trials: pd.DataFrame, reached: Reached, sides: Sides, metric: str, design: Design, factors: list[Factor]
+) -> dict:
     row = start_row(metric, sides, design)
     found = paired_values(trials, reached, sides.pairs) if sides.is_paired else None
     if found is not None and len(found) >= FEWEST_PAIRS:
@@ -146,6 +153,7 @@ def metric_row(trials: pd.DataFrame, reached: Reached, sides: Sides, metric: str
         better = probability_better(found["value_a"], found["value_b"])
         more = {"num_pairs": len(found), "num_seeds": found["seed"].nunique(), "unit": unit}
         more |= {"num_left_out": len(sides.pairs) - len(found)}
+        more |= {"only_where": only_where(trials, factors, found["a"], sides.pairs["a"])}
     else:
         found, left_out = unpaired_values(trials, reached, sides)
         a, b = (found.loc[found["side"] == side, "value"].to_numpy() for side in "ab")
@@ -160,6 +168,16 @@ def metric_row(trials: pd.DataFrame, reached: Reached, sides: Sides, metric: str
     }
     span = {"first_epoch": found["epoch"].min(), "last_epoch": found["epoch"].max(), "probability_a_better": better}
     return row | more | values | span | numbers_of(estimate)
+
+
+def only_where(trials: pd.DataFrame, factors: list[Factor], kept: pd.Series, paired: pd.Series) -> str:
+    """What all pairs that are left have in common, and those that broke had not: "amp=false". Empty where nothing."""
+    found = []
+    for factor in (each for each in factors if each.kind == "choice"):
+        level = levels(trials, factor)
+        if level[kept].nunique() == 1 and level[paired].nunique() > 1:
+            found.append(f"{factor.name}={level[kept].iloc[0]}")
+    return ", ".join(found)
 
 
 def start_row(what: str, sides: Sides, design: Design) -> dict:

@@ -197,6 +197,6 @@ def spent_blocks(trials: pd.DataFrame) -> list:
             f" (median {show(float(known.median()))} a trial)"
         )
     if spent["epochs_saved"].notna().any():
-        told.append(f"ending them there saved {count(int(spent['epochs_saved'].sum()), 'planned epoch')}")
+        told.append(f"ending them where they broke saved {count(int(spent['epochs_saved'].sum()), 'planned epoch')}")
     sentence = [Items([f"{listed(told).capitalize()}."])] if told else []
     return [*sentence, Table("epochs_spent", SPENT_ABOUT, spent)] if told else []

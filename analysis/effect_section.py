@@ -12,7 +12,17 @@ from analysis.wording import gap_text
 TITLE = "What the settings do"
 SHOWN = (
     *("what", "axis", "level_a", "level_b", "kind", "difference", "low", "high", "p", "p_holm", "decided"),
-    *("num_pairs", "num_a", "num_b", "num_left_out", "first_epoch", "last_epoch", "probability_a_better", "method"),
+    *(
+        "num_pairs",
+        "num_a",
+        "num_b",
+        "num_left_out",
+        "only_where",
+        "first_epoch",
+        "last_epoch",
+        "probability_a_better",
+        "method",
+    ),
     "reason",
 )
 CAPTION = (

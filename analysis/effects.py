@@ -7,9 +7,9 @@ from analysis.factors import Factor, label, levels, numbers, present_levels
 
 BAD = ("diverged", "frozen")
 MEANINGS = {  # of the outcomes, in the order of the tables
-    "completed": "trained all its epochs",
+    "completed": "trained to its end",
     "pruned": "stopped by the scheduler as one of the worse",
-    "diverged": "outputs, loss, weights or buffers were no longer finite",
+    "diverged": "values not finite, a loss scale too low, too many skipped steps, or an exploded validation loss",
     "frozen": "weights stood still, every step skipped",
     "out_of_memory": "needed more memory than there was",
     "failed": "raised an error",

@@ -35,9 +35,10 @@ def curve_pictures(
     for factor in curve_factors(trials, factors) or [None]:
         colours = colours_of(trials, factor, factors)
         found += metric_picture(trials, epochs, factor, colours, "val_dice")
-        if metric not in ("val_dice", *LOSSES):
+        losses = loss_picture(trials, epochs, factor, colours)
+        if metric != "val_dice" and not (losses and metric in LOSSES):
             found += metric_picture(trials, epochs, factor, colours, metric)
-        found += loss_picture(trials, epochs, factor, colours)
+        found += losses
     return found
 
 

@@ -47,7 +47,8 @@ def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: D
 def asked_about(study: Study, factors: list[Factor]) -> list[str]:
     """The axes that the space's name names (upsample, amp, networks); all where it names none."""
     name = str(study.study.get("name") or study.study["space"].get("name") or "")
-    named = [factor.name for factor in factors if factor.name in name or factor.title in name]
+    words = f"_{name.replace('-', '_')}_"
+    named = [factor.name for factor in factors if f"_{factor.name}_" in words or factor.title in name]
     return named or [factor.name for factor in factors]
 
 
@@ -71,10 +72,17 @@ def metric_sentence(row: dict, metric: str, mode: str, design: Design) -> str:
     if row["decided"]:
         return f"{better} beats {worse} by {by}{at(row)} {basis}."
     if not design.answers:
-        return f"An association, not an effect: {better} is {by} above {worse}{at(row)} {basis}."
+        where = "above" if mode == "max" else "below"
+        return f"An association, not an effect: {better} is {by} {where} {worse}{at(row)} {basis}."
     return (
-        f"The data do not say whether {better} is better than {worse}: it leads by {by}{at(row)} {basis}{needed(row)}."
+        f"The data do not say whether {better} is better than {worse}: it leads by {by}{at(row)} {basis}"
+        f"{alone(low)}{needed(row)}."
     )
+
+
+def alone(low: float) -> str:
+    """Of an interval that leaves 0 out although nothing is decided."""
+    return "; by itself its interval would say so, corrected over the page's comparisons it does not" if low > 0 else ""
 
 
 def oriented(row: dict, mode: str) -> tuple[str, str, float, float, float]:
@@ -110,7 +118,9 @@ def left_out(row: dict) -> str:
     if not number or math.isnan(number):
         return ""
     what = "pair" if row["is_paired"] else "trial"
-    return f", {count(int(number), what)} that broke left out"
+    common = row.get("only_where")
+    rest = f" and all others with {common}" if isinstance(common, str) and common else ""
+    return f", {count(int(number), what)} that broke left out{rest}"
 
 
 def needed(row: dict) -> str:
@@ -125,17 +135,19 @@ def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
     """The clearest decided interaction of two axes."""
     rows = found[(found["what"] == study.metric) & found["axis"].str.contains(" x ") & found["decided"]]
     return [
-        interaction_text(row, study.metric) for row in rows.sort_values("p", kind="stable").head(1).to_dict("records")
+        interaction_text(row, study.metric, study.mode)
+        for row in rows.sort_values("p", kind="stable").head(1).to_dict("records")
     ]
 
 
-def interaction_text(row: dict, metric: str) -> str:
+def interaction_text(row: dict, metric: str, mode: str) -> str:
     """level_a and level_b are differences, as comparisons.py names them: "deconv - bilinear at false"."""
     (pair, first), (_, second) = (row[side].split(" at ") for side in ("level_a", "level_b"))
     axis, ahead = row["axis"].split(" x ")[1], pair.replace(" - ", " is ahead of ")
+    sign = 1 if mode == "max" else -1
     return (
-        f"How far {ahead} depends on {axis}: {gap_text(row['value_a'], metric)} at {axis}={first},"
-        f" {gap_text(row['value_b'], metric)} at {axis}={second}."
+        f"How far {ahead} depends on {axis}: {gap_text(sign * row['value_a'], metric)} at {axis}={first},"
+        f" {gap_text(sign * row['value_b'], metric)} at {axis}={second}."
     )
 
 
@@ -159,7 +171,7 @@ def divergence_sentences(
             f" {int(here.sum())} with it, 0 of {int((~here).sum())} without{decided_text(found, factor.name)}."
         )
     for factor in [each for each in rest if each.name in asked] or rest[:1]:
-        told.append(divided(trials[inside], factor, bad, found, given=shared))
+        told += divided(trials[inside], factor, bad, found, given=shared)
     return told
 
 
@@ -172,19 +184,21 @@ def shared_levels(trials: pd.DataFrame, factors: list[Factor], bad: pd.Series) -
     return found
 
 
-def divided(trials: pd.DataFrame, factor: Factor, bad: pd.Series, found: pd.DataFrame, given: dict) -> str:
-    """bilinear diverged in 5 of 24 trials, deconv in 0 of 24"""
+def divided(trials: pd.DataFrame, factor: Factor, bad: pd.Series, found: pd.DataFrame, given: dict) -> list[str]:
+    """bilinear diverged in 5 of 24 trials, deconv in 0 of 24; nothing where there are not two levels."""
     level = levels(trials, factor)
     counts = [
         (name, int((bad[trials.index] & (level == name)).sum()), int((level == name).sum()))
         for name in present_levels(trials, factor)
     ]
+    if len(counts) < 2:
+        return []
     counts.sort(key=lambda each: -each[1] / max(each[2], 1))
     first, *others = counts
     start = f"{level_text(factor.name, first[0])} diverged in {first[1]} of {count(first[2], 'trial')}"
     rest = [f"{level_text(factor.name, name)} in {number} of {total}" for name, number, total in others]
     within = f" (of those with {listed([level_text(*each) for each in given.items()])})" if given else ""
-    return f"{', '.join([start, *rest])}{within}{'' if given else decided_text(found, factor.name)}."
+    return [f"{', '.join([start, *rest])}{within}{'' if given else decided_text(found, factor.name)}."]
 
 
 def decided_text(found: pd.DataFrame, axis: str) -> str:
@@ -194,7 +208,8 @@ def decided_text(found: pd.DataFrame, axis: str) -> str:
         return ""
     row = rows.to_dict("records")[0]
     _, _, gap, low, high = oriented(row, "max")
-    told = f" (a difference of {100 * gap:.0f} percentage points, 95 % CI {100 * low:.0f} to {100 * high:.0f}"
+    pairs = " in pairs" if row["is_paired"] else ""
+    told = f" (a difference of {100 * gap:.0f} percentage points{pairs}, 95 % CI {100 * low:.0f} to {100 * high:.0f}"
     return f"{told})" if row["decided"] or row["kind"] != "effect" else f"{told}: not enough to tell)"
 
 
@@ -230,7 +245,11 @@ def cure_sentences(trials: pd.DataFrame) -> list[str]:
     always = sorted(name for name, number in counts.items() if number == len(told))
     if always:
         each = " (each by itself)" if len(always) > 1 else ""
-        return [f"What would have made {step} right{each}: {listed([remedy_text(name) for name in always])}."]
+        most = [
+            (name, number) for name, number in counts.most_common() if name not in always and number > len(told) / 2
+        ]
+        also = "".join(f"; {remedy_text(name)} in {number} of {len(told)}" for name, number in most[:1])
+        return [f"What would have made {step} right{each}: {listed([remedy_text(name) for name in always])}{also}."]
     name, number = max(sorted(counts.items()), key=lambda each: each[1])
     return [f"No remedy fits all; {remedy_text(name)} would have made {number} of {len(told)} captured steps right."]
 

@@ -17,11 +17,12 @@ from analysis.wording import listed
 
 TITLE = "Which settings matter"
 CAPTION = (
-    "Shares that sum to 1 over the axes. fanova: of the variance of the values over the space (fANOVA, a forest on"
-    f" at most {MOST_FOR_FANOVA} trials, a fixed sample; interactions are left out). ped_anova: how far the settings of"
-    f" the best {100 * BEST_SHARE:.0f} % (for divergence: of the trials that diverged) lie from those of all trials"
-    " (PED-ANOVA, all trials). Both say where to look, not which level is better, and from an adaptive search"
-    " they also show where it looked."
+    "Shares that sum to 1 over the axes that always count; a conditional axis is judged among the trials where it does."
+    f" fanova: of the variance of the values over the space (fANOVA, a forest on at most {MOST_FOR_FANOVA} trials, a"
+    " fixed sample; interactions are left out). ped_anova: how far the settings of the best"
+    f" {100 * BEST_SHARE:.0f} % (for divergence: of the trials that diverged) lie from those of all trials (PED-ANOVA,"
+    " all trials). Both say where to look, not which level is better, and from an adaptive search they also show where"
+    " it looked."
 )
 
 
@@ -42,11 +43,14 @@ def importance_section(study: Study, factors: list[Factor]) -> Section:
 def told(found: list[pd.DataFrame], targets: list, metric: str) -> list[str]:
     sentences = []
     for rows, target in zip(found, targets, strict=True):
-        what = "divergence" if target.of == "divergence" else f"{metric} until epoch {target.epoch}"
+        until = "" if target.epoch is None else f" until epoch {target.epoch}"
+        what = "divergence" if target.of == "divergence" else metric + until
         if rows.empty:
             sentences.append(f"For {what} there is nothing to say: fewer than {FEWEST} trials, or all alike.")
             continue
-        ordered = rows.sort_values("fanova", ascending=False)
-        parts = [f"{axis} {100 * share:.0f} %" for axis, share in zip(ordered["axis"], ordered["fanova"], strict=True)]
-        sentences.append(f"For {what}, by fANOVA: {listed(parts)} ({int(rows['num_trials'].max())} trials).")
+        for condition, own in rows.dropna(subset="fanova").groupby("only_where", sort=False):
+            ordered = own.sort_values("fanova", ascending=False)
+            parts = [f"{row.axis} {100 * row.fanova:.0f} %" for row in ordered.itertuples()]
+            among = f"among trials with {condition}, " if condition else ""
+            sentences.append(f"For {what}, {among}by fANOVA: {listed(parts)} ({own['num_trials'].max()} trials).")
     return sentences

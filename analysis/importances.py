@@ -48,14 +48,16 @@ def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[
     values = target.values.reindex(trials.index).dropna()
     told = trials.loc[values.index]
     varied = [factor for factor in factors if levels_or_numbers(told, factor).nunique() > 1]
-    if not varied:
+    if len(varied) < 2:
         return []
     known = told[np.logical_and.reduce([levels_or_numbers(told, factor).notna() for factor in varied])]
     values = values[known.index]
     if len(values) < FEWEST or values.nunique() < 2:
         return []
     sample = sampled(known)
-    by_fanova = evaluated(sample, values[sample.index], varied, "fanova")
+    in_sample = values[sample.index]
+    nothing = dict.fromkeys([factor.name for factor in varied], np.nan)  # a rare divergence may be in no sample
+    by_fanova = evaluated(sample, in_sample, varied, "fanova") if in_sample.nunique() > 1 else nothing
     by_ped = evaluated(known, values, varied, "ped_anova")
     return [
         {

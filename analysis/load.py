@@ -54,7 +54,13 @@ EPOCH_COLUMNS = (
     "diverged_step",
     "diverged_where",
 )
-NO_METRICS = ("images_per_s", "time_total_s", "timestamp", "diverged_step")  # numbers that nobody asks to be best
+NO_METRICS = (
+    "loss_scale",
+    "images_per_s",
+    "time_total_s",
+    "timestamp",
+    "diverged_step",
+)  # numbers that nobody asks to be best
 LIKELY = ("dice", "accuracy", "score", "iou", "auc", "f1", "loss")  # in the name of a metric
 MANY = 2000  # trials that are worth the start of processes
 EPOCH_TYPES = {"epoch": int, "diverged": bool}  # TEXTS are objects, all others floats
@@ -119,18 +125,25 @@ def choose_metric(study: dict, epochs: pd.DataFrame, metric: str | None, mode: s
     if metric is not None and metric not in measured:
         raise NoMetric(f"--metric {metric!r} was not measured; measured are {', '.join(measured) or 'nothing'}")
     if metric is not None:
-        options |= {"metric": metric, "mode": mode or mode_of(metric)}
+        recorded = options.get("mode") if metric == options.get("metric") else None
+        options |= {"metric": metric, "mode": mode or recorded or mode_of(metric)}
     elif mode is not None:
         options["mode"] = mode
     if options.get("metric") or "val_dice" in measured or not measured:
         return []
-    guess = min(measured, key=lambda name: not any(word in name for word in LIKELY))
+    guess = min(measured, key=likelihood)
     options |= {"metric": guess, "mode": mode or mode_of(guess)}
     others = ", ".join(name for name in measured if name != guess) or "none"
     return [
         f"The metric is not recorded: {guess} is shown, {options['mode']} counts as best; --metric NAME and"
         f" --mode min|max choose (also measured: {others})."
     ]
+
+
+def likelihood(name: str) -> tuple[int, bool]:
+    """The lower the likelier to be what a study is about: by LIKELY, validation before training."""
+    place = next((place for place, word in enumerate(LIKELY) if word in name), len(LIKELY))
+    return place, not any(word in name for word in ("val", "eval", "test"))
 
 
 def mode_of(metric: str) -> str:

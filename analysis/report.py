@@ -137,7 +137,7 @@ def write_report(
 def write_comparison(one: Path, other: Path, metric: str | None = None, mode: str | None = None) -> Path:
     """Two studies side by side, into the first one's report; returns the path of the page."""
     first = load_study(one, metric, mode)
-    second = load_study(other, first.metric if metric is None else metric, first.mode)
+    second = load_study(other, metric, mode)
     made, record = build_comparison(first, second)
     return write_page(one / "report" / f"compare_{other.name}", "compare", made, record, {})
 

@@ -39,7 +39,10 @@ def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
     found = found.rename(columns={"epoch": "rung", metric: "value"}).reset_index(drop=True)
     if len(places) > MOST_RUNGS:
         found = found.iloc[:0]
-    return found.assign(stopped=found["folder"].map(stopped).eq(found["rung"]))
+    found = found.assign(stopped=found["folder"].map(stopped).eq(found["rung"]))
+    whole = set(trials.loc[trials["outcome"] == "completed", "folder"])
+    went_on = found["folder"].map(last).gt(found["rung"]) | found["folder"].isin(whole)
+    return found[found["stopped"] | went_on].reset_index(drop=True)  # others ended there for reasons of their own
 
 
 def costs(ranked: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
@@ -90,8 +93,12 @@ def scaled_choice(trials: pd.DataFrame, factor: Factor) -> tuple[np.ndarray, lis
 def scaled_range(values: pd.Series, *, log: bool) -> tuple[np.ndarray, list]:
     log = log and bool((values.dropna() > 0).all())
     scaled = np.log(values.to_numpy(float)) if log else values.to_numpy(float)
-    low, high = (np.nanmin(scaled), np.nanmax(scaled)) if np.isfinite(scaled).any() else (0.0, 1.0)
-    span = high - low or 1.0
+    if not np.isfinite(scaled).any():
+        return np.full(len(scaled), np.nan), []
+    low, high = np.nanmin(scaled), np.nanmax(scaled)
+    if low == high:
+        return np.where(np.isfinite(scaled), 0.5, np.nan), [(0.5, f"{values.min():.3g}")]
+    span = high - low
     middle = np.exp((low + high) / 2) if log else (low + high) / 2
     ticks = [(0.0, values.min()), (0.5, middle), (1.0, values.max())]
     return (scaled - low) / span, [(place, f"{value:.3g}") for place, value in ticks]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.comparisons import compare
+from analysis.comparisons import compare, decided
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
@@ -15,6 +15,7 @@ from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
 from analysis.load import Study
 from analysis.page import Items, Page, Section, Table, Text
+from analysis.records import is_number
 from analysis.wording import count, show
 
 STUDY = "study"  # the axis by which the two differ
@@ -30,11 +31,11 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
     factors = [axis, *shared_factors(one, other)]
     design = design_of_both(one, other)
     found = compare(both.trials, both.epochs, factors, both.metric, both.mode, design)
-    found = found[found["axis"].eq(STUDY)]
+    found = decided(found[found["axis"].eq(STUDY)])
     bad = both.trials["outcome"].isin(BAD)
     said = [
         *metric_sentences(found, [STUDY], both, design),
-        *([divided(both.trials, axis, bad, found, {})] if bad.any() else []),
+        *(divided(both.trials, axis, bad, found, {}) if bad.any() else []),
         *pairing_sentences(both.trials, factors),
     ]
     sections = [
@@ -95,7 +96,8 @@ def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
     columns = [levels(trials, factor).fillna("-").astype(str) for factor in factors if factor.name != STUDY]
     seed = trials["seed"].astype(str) if "seed" in trials else pd.Series("", trials.index)
     keys = pd.Series(list(zip(*columns, seed, strict=True)), trials.index)
-    a, b = (set(own) for _, own in keys.groupby(trials[STUDY], sort=False))
+    own = {name: set(keys[trials[STUDY] == name]) for name in factors[0].levels}
+    a, b = own.values()
     shared = len(a & b)
     return [
         f"{count(shared, 'setting')} with the same seed ran in both"
@@ -123,10 +125,14 @@ def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
 def ended(one: Study, other: Study, names: tuple[str, str]) -> pd.DataFrame:
     """A row an outcome, a column a study; below, the best of each."""
     counts = [outcome_counts(study.trials, None).set_index("outcome")["num_trials"] for study in (one, other)]
-    frame = pd.concat(counts, axis=1, keys=names).fillna(0).astype(int).astype(object)
+    rows = dict.fromkeys([*counts[0].index, *counts[1].index])
+    frame = pd.DataFrame(
+        {name: [int(own.get(row, 0)) for row in rows] for name, own in zip(names, counts, strict=True)}
+    )
+    frame = frame.set_index(pd.Index(list(rows))).astype(object)
     for study, name in zip((one, other), names, strict=True):
         ranked = rank_trials(study.trials, study.epochs, one.metric, one.mode)
-        best = ranked[f"best_{one.metric}"].astype(float)
+        best = pd.to_numeric(ranked[f"best_{one.metric}"])
         frame.loc[f"best {one.metric}", name] = show(best.max() if one.mode == "max" else best.min(), one.metric)
         frame.loc["test Dice of the best", name] = show((study.test or {}).get("test_dice"), "dice")
     return frame.reset_index(names="outcome")
@@ -147,9 +153,14 @@ def question(one: Study, other: Study) -> str:
     return " / ".join(asked)
 
 
+def planned(study: Study) -> str:
+    number = study.study.get("num_trials")
+    return f" of {number}" if is_number(number) and number != len(study.trials) else ""
+
+
 def status(one: Study, other: Study, names: tuple[str, str]) -> str:
     parts = [
-        f"{name}: {study.state}, {count(len(study.trials), 'trial')}"
+        f"{name}: {study.state}, {count(len(study.trials), 'trial')}{planned(study)}"
         for study, name in zip((one, other), names, strict=True)
     ]
     return "; ".join(parts) + "."

@@ -43,7 +43,7 @@ def test_the_test_score_is_told_if_there(tmp_path):
         "test_iou": 0.7,
         "num_images": 256,
     }
-    assert "On the 256 test images, this trial scores Dice 0.8500 and IoU 0.7000." in answer(tmp_path, TWO, test)
+    assert "On the 256 test images, the best trial scores Dice 0.8500 and IoU 0.7000." in answer(tmp_path, TWO, test)
 
 
 def test_a_test_score_of_another_trial_says_so(tmp_path):

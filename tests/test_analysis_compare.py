@@ -99,3 +99,9 @@ def test_watching_renews_the_page_until_the_study_ends(tmp_path):
     assert process.returncode == 0
     assert set(out.split()) == {str(page)}
     assert "http-equiv" not in page.read_text()
+
+
+def test_a_study_that_has_not_begun_can_be_compared(tmp_path, two):
+    empty = write_study(tmp_path / "empty", [], study=STUDY | GRID)
+    page, _ = build_comparison(load_study(empty), load_study(two[1]))
+    assert page.title == "empty and after"

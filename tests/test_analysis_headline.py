@@ -103,3 +103,20 @@ def test_a_trial_without_an_account_is_counted_as_such(tmp_path):
 @pytest.mark.parametrize("gain", [0.0, 0.05])
 def test_without_divergence_nothing_is_said_of_it(tmp_path, gain):
     assert "diverge" not in json.dumps(said(tmp_path, grid(gain)))
+
+
+def test_a_conditional_axis_that_no_diverged_trial_has_is_passed_over(tmp_path):
+    axes = SPACE["axes"] | {"amp_dtype": {"kind": "choice", "values": ["float16", "bfloat16"]}}
+    space = SPACE | {"axes": axes, "conditions": {"amp_dtype": ["amp", True]}}
+    trials = grid(0.0)
+    for trial in trials:
+        trial.config["amp_dtype"] = ("float16", "bfloat16")[trial.config["seed"] % 2]
+        if not trial.config["amp"] and trial.config["seed"] < 2:
+            trial.lines, trial.outcome = [line(1, 0.5), diverged_line(2, 0.1)], outcome("diverged", 2)
+    assert any("had amp=false" in each for each in said(tmp_path, trials, space=space | {"name": "amp_dtype"}))
+
+
+def test_less_of_a_loss_is_told_as_less(tmp_path):
+    options = {"search": "optuna", "scheduler": "none", "metric": "val_loss", "mode": "min"}
+    told = said(tmp_path, grid(0.05), options=options)[0]
+    assert "deconv is 0.0503 of val_loss below bilinear" in told, told

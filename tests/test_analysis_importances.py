@@ -108,3 +108,12 @@ def test_the_page_has_both_kinds(tmp_path):
 def test_settings_that_never_varied_say_nothing():
     trials = drawn(50).assign(model="a", lr=0.1)
     assert shares(trials, pd.Series(range(50), dtype=float)).empty
+
+
+def test_a_divergence_that_the_sample_misses_leaves_fanova_open():
+    trials = drawn(700).assign(outcome="completed")
+    outside = trials.index.difference(sampled(trials).index)
+    trials.loc[outside[:2], "outcome"] = "diverged"
+    found = importances(trials, divergence_target(trials), [MODEL, LR])
+    assert found["fanova"].isna().all()
+    assert found["ped_anova"].sum() == pytest.approx(1)
