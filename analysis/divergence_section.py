@@ -12,7 +12,7 @@ from analysis.figures import colours_of, divergence_picture
 from analysis.headroom import Headroom, read_headroom
 from analysis.intervals import holm
 from analysis.load import Study
-from analysis.page import Items, Picture, Section, Table, Text
+from analysis.page import Items, Picture, Section, Table, Text, slug
 from analysis.survival import epochs_spent, incidence_by, survival_table
 from analysis.wording import count, listed, show
 
@@ -86,7 +86,7 @@ def incidence_picture(trials: pd.DataFrame, factor: Factor, factors: list[Factor
         for row in own
     ]
     return Picture(
-        f"incidence_by_{factor.name}",
+        f"incidence_by_{slug(factor.name)}",
         f"The share of trials that have diverged, by {factor.title}, with its 95 % band; log-rank p ="
         f" {show(own[0]['p_log_rank'])}, corrected over the axes {show(own[0]['p_holm'])}.",
         f"Cumulative incidence of divergence by {factor.title}: {'; '.join(told)}.",

@@ -95,7 +95,7 @@ def present_levels(trials: pd.DataFrame, factor: Factor) -> list[str]:
 def numbers(trials: pd.DataFrame, name: str) -> pd.Series:
     if name not in trials:
         return pd.Series(np.nan, index=trials.index)
-    return pd.to_numeric(trials[name], errors="coerce").astype(float)
+    return pd.to_numeric(trials[name], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)
 
 
 def label(value: object) -> str | float:

@@ -175,7 +175,8 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
     if lr is None or bad.empty:
         return []
     log = is_log(lr, places["x"])
-    edge = boundary(places, log=log, is_choice=bool(ticks))
+    alone = all(factor.name == "lr" for factor in factors)  # the other axis is the epochs then, which are an outcome
+    edge = boundary(places.iloc[:0] if alone else places, log=log, is_choice=bool(ticks))
     drawn = charts.drawn(charts.draw_outcomes, places, edge, name=lr.axis_title, ticks=ticks, ylabel=title, log=log)
     spread = " Points of one level are spread a little, to be told apart." if ticks else ""
     alt = (
@@ -183,7 +184,8 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
         f" {bad.max():.3g}."
     )
     line = " Black: where half of the trials diverge, by logistic regression." if len(edge) else ""
-    alt += f" Half of them at learning rates of {edge['x'].min():.3g} to {edge['x'].max():.3g}." if len(edge) else ""
+    if len(edge):
+        alt += f" One in two diverges at learning rates of {edge['x'].min():.3g} to {edge['x'].max():.3g}."
     return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}{line}", alt, drawn)]
 
 

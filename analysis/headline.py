@@ -210,7 +210,9 @@ def decided_text(found: pd.DataFrame, axis: str) -> str:
     _, _, gap, low, high = oriented(row, "max")
     pairs = " in pairs" if row["is_paired"] else ""
     told = f" (a difference of {100 * gap:.0f} percentage points{pairs}, 95 % CI {100 * low:.0f} to {100 * high:.0f}"
-    return f"{told})" if row["decided"] or row["kind"] != "effect" else f"{told}: not enough to tell)"
+    if row["decided"] or row["kind"] != "effect":
+        return f"{told})"
+    return f"{told}{alone(low) or ': not enough to tell'})"
 
 
 def cause_sentences(trials: pd.DataFrame) -> list[str]:

@@ -19,7 +19,7 @@ FEWEST = 20  # trials, for anything to be said
 MOST_FOR_FANOVA = 500  # its forest takes a minute on 2,000
 BEST_SHARE = 0.1  # of the trials, whose settings PED-ANOVA compares with those of all
 ENDED = ("completed", "pruned", *BAD)
-COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "num_trials")
+COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "explained", "num_trials")
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[
     in_sample = values[sample.index]
     nothing = dict.fromkeys([factor.name for factor in varied], np.nan)  # a rare divergence may be in no sample
     by_fanova = evaluated(sample, in_sample, varied, "fanova") if in_sample.nunique() > 1 else nothing
+    share_explained = explained(sample, in_sample, varied)
     by_ped = evaluated(known, values, varied, "ped_anova")
     return [
         {
@@ -66,10 +67,26 @@ def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[
             "only_where": "=".join(factor.condition) if factor.condition else "",
             "fanova": by_fanova[factor.name],
             "ped_anova": by_ped[factor.name],
+            "explained": share_explained,
             "num_trials": len(values),
         }
         for factor in varied
     ]
+
+
+def explained(trials: pd.DataFrame, values: pd.Series, factors: list[Factor]) -> float:
+    """Of the variance of the values, what a forest foretells of trials it has not seen (out-of-bag R²), at least 0.
+
+    Near 0 the settings explain nothing, and shares, which sum to 1 whatever there is to share, are noise.
+    """
+    from sklearn.ensemble import RandomForestRegressor  # a second to import
+
+    columns = [levels_or_numbers(trials, factor) for factor in factors]
+    coded = [column.astype("category").cat.codes if column.dtype == object else column for column in columns]
+    forest = RandomForestRegressor(n_estimators=128, min_samples_leaf=2, oob_score=True, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a trial that every tree has seen
+        return max(0.0, float(forest.fit(np.column_stack(coded), values.to_numpy(float)).oob_score_))
 
 
 def sampled(trials: pd.DataFrame) -> pd.DataFrame:

@@ -157,6 +157,8 @@ def num_units_needed(estimate: Estimate) -> int | None:
     if not (estimate.standard_deviation > 0) or estimate.value == 0 or math.isnan(estimate.value):
         return None
     ratio = estimate.standard_deviation / abs(estimate.value)
+    if not math.isfinite(ratio):
+        return None
     num = 2
     while num < 100_000:
         df = num - 1

@@ -24,7 +24,7 @@ from analysis.contents import build
 from analysis.load import NoMetric, NotAStudy, is_study, load_study, read_study, state_of
 from analysis.page_markdown import markdown
 from analysis.records import read_object
-from analysis.side_by_side import build_comparison
+from analysis.side_by_side import build_comparison, names_of
 
 RESULTS = Path("results")
 LARGE = 100_000  # rows of a table
@@ -139,7 +139,8 @@ def write_comparison(one: Path, other: Path, metric: str | None = None, mode: st
     first = load_study(one, metric, mode)
     second = load_study(other, metric, mode)
     made, record = build_comparison(first, second)
-    return write_page(one / "report" / f"compare_{other.name}", "compare", made, record, {})
+    name = names_of(one, other)[1].replace("/", "-")
+    return write_page(one / "report" / f"compare_{name}", "compare", made, record, {})
 
 
 def write_page(target: Path, name: str, made: page.Page, record: dict, more: dict[str, pd.DataFrame]) -> Path:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.charts import OTHER_OUTCOME, OUTCOMES, fewness, legend_above, log_axis, outcome_handles
 
-BEST, STOPPED, WENT_ON = "#0173b2", "#949494", "#0173b2"
+STOPPED, WENT_ON, ENDED = "#949494", "#0173b2", "#d55e00"
 
 
 def draw_time_line(bars: pd.DataFrame, axes: Axes) -> None:
@@ -33,8 +33,13 @@ def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
     """A column a rung: the metric of each trial that came to it, and whether it was stopped there."""
     places = {rung: place for place, rung in enumerate(sorted(rows["rung"].unique()))}
     few = fewness(len(rows))
-    for stopped, colour, side in ((True, STOPPED, 0.12), (False, WENT_ON, -0.12)):
-        own = rows[rows["stopped"] == stopped]
+    other = ~rows["stopped"] & ~rows["went_on"]
+    for chosen, colour, side in (
+        (rows["stopped"], STOPPED, 0.12),
+        (rows["went_on"], WENT_ON, -0.12),
+        (other, ENDED, 0.24),
+    ):
+        own = rows[chosen]
         axes.scatter(
             own["rung"].map(places) + side, own["value"], color=colour, s=36 * few, alpha=0.8, linewidths=0, zorder=3
         )
@@ -47,6 +52,8 @@ def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
         Line2D([], [], linestyle="none", marker="o", color=colour, label=label)
         for colour, label in ((WENT_ON, "went on"), (STOPPED, "stopped here"))
     ]
+    if other.any():
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=ENDED, label="ended here otherwise"))
     legend_above(axes, handles, "")
 
 

@@ -25,12 +25,13 @@ def time_line(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Columns rung (the epoch), folder, value (of the metric at it), stopped; a row a trial that came to the rung.
+    """Columns rung (the epoch), folder, value (of the metric at it), stopped, went_on; a row a trial that came to it.
 
-    A rung is an epoch after which the scheduler stopped trials. Empty where it stopped none, or at too many epochs.
+    One that was neither stopped nor went on ended there for reasons of its own (diverged, failed). A rung is an epoch
+    after which the scheduler stopped trials. Empty where it stopped none, or at too many epochs.
     """
     if metric not in epochs:
-        return pd.DataFrame({"rung": [], "folder": [], "value": [], "stopped": []})
+        return pd.DataFrame({"rung": [], "folder": [], "value": [], "stopped": [], "went_on": []})
     measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric])]
     last = measured.groupby("folder")["epoch"].max()
     stopped = last[last.index.isin(trials.loc[trials["outcome"] == "pruned", "folder"])]
@@ -39,10 +40,12 @@ def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
     found = found.rename(columns={"epoch": "rung", metric: "value"}).reset_index(drop=True)
     if len(places) > MOST_RUNGS:
         found = found.iloc[:0]
-    found = found.assign(stopped=found["folder"].map(stopped).eq(found["rung"]))
     whole = set(trials.loc[trials["outcome"] == "completed", "folder"])
-    went_on = found["folder"].map(last).gt(found["rung"]) | found["folder"].isin(whole)
-    return found[found["stopped"] | went_on].reset_index(drop=True)  # others ended there for reasons of their own
+    came_to = found["folder"].map(epochs.groupby("folder")["epoch"].max())  # also a diverged epoch
+    return found.assign(
+        stopped=found["folder"].map(stopped).eq(found["rung"]),
+        went_on=came_to.gt(found["rung"]) | found["folder"].isin(whole),
+    )
 
 
 def costs(ranked: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:

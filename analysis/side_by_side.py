@@ -19,7 +19,7 @@ from analysis.records import is_number
 from analysis.wording import count, show
 
 STUDY = "study"  # the axis by which the two differ
-PARTS = ("options", "fixed", "data")  # of study.json: what may differ
+PARTS = ("space", "options", "fixed", "data")  # of study.json: what may differ
 SCHEMA_VERSION = 1  # of compare.json
 
 
@@ -37,6 +37,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
         *metric_sentences(found, [STUDY], both, design),
         *(divided(both.trials, axis, bad, found, {}) if bad.any() else []),
         *pairing_sentences(both.trials, factors),
+        *data_sentences(one, other),
     ]
     sections = [
         Section("The answer", [Items(said or ["Nothing can be compared yet."])]),
@@ -105,6 +106,12 @@ def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
     ]
 
 
+def data_sentences(one: Study, other: Study) -> list[str]:
+    if one.study["data"] == other.study["data"]:
+        return []
+    return ["Their data differ, as the table below lists: a score on other images is another score."]
+
+
 def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
     """Options, fixed settings, data and versions that are not the same."""
     rows = []
@@ -112,7 +119,8 @@ def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
         a, b = (study.study[part] for study in (one, other))
         rows += [(f"{part}: {key}", a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b])]
     origin = [study.study["provenance"] for study in (one, other)]
-    rows.append(("commit", *(each.get("commit") for each in origin)))
+    rows.append(("planned trials", *(study.study.get("num_trials") for study in (one, other))))
+    rows += [(name, *(each.get(name) for each in origin)) for name in ("commit", "dirty", "hardware")]
     versions = [each.get("versions") if isinstance(each.get("versions"), dict) else {} for each in origin]
     rows += [(f"version: {key}", *(each.get(key) for each in versions)) for key in versions[0] | versions[1]]
     differ = [(name, show(a), show(b)) for name, a, b in rows if a != b]

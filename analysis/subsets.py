@@ -12,9 +12,9 @@ from analysis.records import read_json
 
 REST = "neither"  # images that bear no label
 SUBSETS_ABOUT = (
-    "The mean Dice of each trial's best epoch on the images of a kind, over the trials of a level (an image may be of"
-    " two kinds). Gaps between kinds that differ by level say where a setting helps; at most 500 trials, a fixed"
-    " sample, are read."
+    "The mean Dice of each completed trial's best epoch on the images of a kind, over the trials of a level (an image"
+    " may be of two kinds). Gaps between kinds that differ by level say where a setting helps; at most 500 trials, a"
+    " fixed sample, are read."
 )
 
 
@@ -23,7 +23,7 @@ def subset_scores(study: Path, ranked: pd.DataFrame, factor: Factor | None) -> p
     kinds = kinds_of(study / "validation.json")
     if not kinds:
         return pd.DataFrame()
-    trials = sampled(ranked[ranked["rank"].notna()])
+    trials = sampled(ranked[ranked["rank"].notna() & (ranked["outcome"] == "completed")])
     level = levels(trials, factor) if factor else pd.Series("all trials", trials.index)
     rows = [
         {"kind": kind, "level": level[place], "num_images": len(names), "dice": mean}

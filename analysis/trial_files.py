@@ -106,6 +106,8 @@ def rays_outcome(folder: Path, rows: list[dict], status: str | None) -> dict:
     if text:
         kind, _, message = text.splitlines()[-1].partition(":")
         return {"outcome": "failed", "error_type": kind.strip(), "error_text": message.strip()}
+    if status in ("RUNNING", "PAUSED", "PENDING"):
+        return {"outcome": "running"}
     is_done = status == "TERMINATED" or (bool(rows) and rows[-1].get("done") is True)
     return {"outcome": "completed"} if is_done else {}
 

@@ -56,3 +56,9 @@ def test_a_metric_that_was_not_measured_is_refused(folder, capsys):
     assert main([str(folder), "--metric", "dice"]) == 2
     assert "measured are eval/accuracy, eval/loss" in capsys.readouterr().err
     assert not (folder / "report").exists()
+
+
+def test_a_setting_named_as_a_column_of_the_ranking_does_no_harm(folder):
+    for path in folder.glob("*/params.json"):
+        path.write_text('{"lr": 0.1, "best_epoch": 3}')
+    assert main([str(folder)]) == 0

@@ -117,3 +117,14 @@ def test_a_divergence_that_the_sample_misses_leaves_fanova_open():
     found = importances(trials, divergence_target(trials), [MODEL, LR])
     assert found["fanova"].isna().all()
     assert found["ped_anova"].sum() == pytest.approx(1)
+
+
+def test_noise_is_called_noise():
+    trials = drawn(60)
+    found = shares(trials, pd.Series(np.random.default_rng(1).standard_normal(60)))
+    assert (found["explained"] < 0.05).all()
+
+
+def test_what_the_settings_decide_is_foretold():
+    trials = drawn(200)
+    assert (shares(trials, -((np.log10(trials["lr"]) + 3) ** 2))["explained"] > 0.9).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import STUDY, Trial, completed, line, outcome, write_study
+from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
 from analysis.contents import build
 from analysis.effects import rank_trials
@@ -34,6 +34,12 @@ def test_a_rung_is_where_trials_were_stopped(tmp_path):
     study, _ = studied(tmp_path, [completed([0.5, 0.6]), *PRUNED])
     rows = rungs(study.trials, study.epochs, "val_dice")
     assert rows[["rung", "value", "stopped"]].to_numpy().tolist() == [[1, 0.5, False], [1, 0.3, True], [1, 0.3, True]]
+
+
+def test_a_trial_that_diverged_later_came_to_the_rung_and_went_on(tmp_path):
+    broken = Trial(lines=[line(1, 0.4), diverged_line(2, 0.1)], outcome=outcome("diverged", 2))
+    study, _ = studied(tmp_path, [broken, *PRUNED])
+    assert rungs(study.trials, study.epochs, "val_dice")["went_on"].tolist() == [True, False, False]
 
 
 def test_without_pruning_there_is_no_rung(tmp_path):
