@@ -39,7 +39,7 @@ def account_of(config, folder) -> dict:
 @pytest.fixture
 def overflowing(tiny, tmp_path):
     """A run whose network has one convolution with weights of 6e4, from its second epoch on; its folder."""
-    config = tiny(amp=True, epochs=3, diagnosis_budget_s=20.0)
+    config = tiny(amp=True, epochs=3, diagnosis_budget_s=90.0)
     next(run(config, out=tmp_path))
     content = checkpoint.load(tmp_path / "last.pt")
     content["model"]["decoder.blocks.1.0.weight"].mul_(1e6)  # the BatchNorm behind it takes the scale out again
@@ -160,7 +160,7 @@ def test_a_frozen_run_has_an_account_and_is_not_called_diverged(tiny, tmp_path):
 
 
 def test_a_lower_scale_cures_a_scale_that_is_too_high(tiny, tmp_path):
-    told = account_of(tiny(amp=True, loss_scale_init=2.0**100, max_skipped_run=3, diagnosis_budget_s=20.0), tmp_path)
+    told = account_of(tiny(amp=True, loss_scale_init=2.0**100, max_skipped_run=3, diagnosis_budget_s=90.0), tmp_path)
     assert next(r["worked"] for r in told["remedies"] if r["name"] == "lower_scale")
 
 
