@@ -7,7 +7,7 @@ STUDY ?= --space upsample
 BROWSER := chromium chromium-driver
 APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
-# These start Ray, which takes the whole machine: one at a time.
+# These start Ray, each a cluster of its own: apart from the others, that none waits too long.
 STUDIES := tests/test_study_run.py
 
 .PHONY: study test browser test-slow test-gpu bench faults lint setup
@@ -36,7 +36,7 @@ browser:
 test: $(READY) browser
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/python -m pytest -m "not slow and not gpu" --ignore $(STUDIES) -n 2
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES)
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES) -n 2
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

@@ -307,7 +307,7 @@ def test_trials_that_could_never_start_are_refused(tmp_path, capsys):
 def test_a_time_budget_without_end_is_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         run.main([*SMOKE, "--time-budget", "inf"])
-    assert "allowed: a finite number above 0" in capsys.readouterr().err
+    assert "allowed: a number above 0" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
