@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.charts import OTHER_OUTCOME, OUTCOMES, fewness, legend_above, log_axis, outcome_handles
+from analysis.charts import MOST_DRAWN, OTHER_OUTCOME, OUTCOMES, fewness, legend_above, log_axis, outcome_handles
 
 STOPPED, WENT_ON, ENDED = "#949494", "#0173b2", "#d55e00"
 
@@ -22,8 +22,9 @@ def draw_time_line(bars: pd.DataFrame, axes: Axes) -> None:
             own = ~bars["outcome"].isin(list(OUTCOMES)).to_numpy()
         spans = bars[own]
         width = (spans["end_min"] - spans["start_min"]).clip(lower=bars["end_min"].max() / 400)
-        axes.barh(heights[own], width, left=spans["start_min"], height=0.85, color=colour)
-    axes.invert_yaxis()
+        drawn = axes.hlines(heights[own], spans["start_min"], spans["start_min"] + width, colors=[colour])
+        drawn.set(linewidth=max(0.4, 150 / len(bars)), capstyle="butt", rasterized=len(bars) > MOST_DRAWN)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set(xlabel="minutes since the first start", ylabel="trial, in the order of starts")
     legend_above(axes, outcome_handles(bars["outcome"], grey=False), "")
