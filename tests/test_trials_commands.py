@@ -134,7 +134,8 @@ def test_a_run_that_goes_on_keeps_the_cause_of_its_first_event(what, tmp_path, c
 
 def test_an_interrupted_diagnosis_is_made_by_the_resume(tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "trials.train", *train_arguments(out, settings=[*FROZEN, "width=8"])]
+    asked = train_arguments(out, settings=[*FROZEN, "width=8", "diagnosis_budget_s=10"])
+    command = [sys.executable, "-m", "trials.train", *asked]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(out / "checkpoints/capsule/capsule.json", process)
     process.send_signal(signal.SIGINT)
