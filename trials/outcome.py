@@ -103,22 +103,20 @@ def write_json_line(path: Path, metrics: Mapping[str, Any]) -> None:
 def keep_lines_until(path: Path, epoch: int) -> None:
     """Drops the lines of later epochs, which a resumed run will write again, and a line that was cut short."""
     if path.is_file():
-        kept = [line for line in whole_lines(path.read_text()) if json.loads(line)["epoch"] <= epoch]
+        kept = [line for line, metrics in whole_lines(path.read_text()) if metrics["epoch"] <= epoch]
         path.with_suffix(".part").write_text("".join(line + "\n" for line in kept))
         path.with_suffix(".part").replace(path)
 
 
-def whole_lines(text: str) -> list[str]:
-    """Those of a log that were not cut short."""
-    return [line for line in text.splitlines() if _is_whole(line)]
-
-
-def _is_whole(line: str) -> bool:
-    try:
-        json.loads(line)
-    except json.JSONDecodeError:
-        return False
-    return True
+def whole_lines(text: str) -> list[tuple[str, Any]]:
+    """Those of a log that were not cut short, each with what it holds."""
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append((line, json.loads(line)))
+        except json.JSONDecodeError:
+            continue
+    return found
 
 
 def finite_or_none(value: Any) -> Any:

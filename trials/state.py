@@ -101,8 +101,7 @@ def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Wa
 
 
 def start_again(watch: Watch, state: State, config: TrialConfig) -> None:
-    """After a rollback: what was seen of the state that is gone no longer counts."""
-    watch.health = new_health(next(state.model.parameters()).device, config)
+    """After a rollback: what was seen of the state that is gone no longer counts; health begins anew each epoch."""
     watch.recorder = Recorder(watch.health, reads_late=watch.health.read_every > 1)
     watch.monitor.skipped_run = 0
     watch.loss_scale = state.scaler.get_scale() if config.amp else None

@@ -172,7 +172,7 @@ def _last_line(out: Path) -> dict[str, Any]:
     """The metrics of the last epoch that a run has behind it; {} for a new one."""
     path = out / "result.json"
     lines = whole_lines(path.read_text()) if path.is_file() else []
-    return json.loads(lines[-1]) if lines else {}
+    return lines[-1][1] if lines else {}
 
 
 def _with_progress(epochs: Iterator[EpochMetrics], config: TrialConfig, out: Path) -> Iterator[EpochMetrics]:
@@ -196,16 +196,15 @@ def _write(out: Path, outcome: Outcome) -> None:
 
 
 def _summary(outcome: Outcome, out: Path) -> str:
-    if outcome.outcome in BROKEN and (told := account.read(out / checkpoint.FOLDER)):
+    told = account.read(out / checkpoint.FOLDER)
+    if outcome.outcome in BROKEN and told:
         return f"{outcome.outcome} in {_why(told, outcome, out)}"
     if outcome.outcome in BROKEN:
         return f"{outcome.outcome} in epoch {outcome.epoch}; {out} holds no {ACCOUNT}"
     if outcome.best_val_dice is None:
         return f"no epoch gave a validation Dice that counts; {out}"
     best = f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
-    if told := account.read(out / checkpoint.FOLDER):
-        return f"{best}\nit went on after an event in {_why(told, outcome, out)}"
-    return best
+    return f"{best}\nit went on after an event in {_why(told, outcome, out)}" if told else best
 
 
 def _why(told: dict[str, Any], outcome: Outcome, out: Path) -> str:

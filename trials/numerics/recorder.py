@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -150,7 +150,9 @@ class Recorder:
     def content(self) -> dict[str, Any]:
         """What a resumed run needs to tell of the steps before as if it had never stopped; for a checkpoint."""
         first = {"tensors": self.first.tensors, "facts": self.first.facts} if self.first else None
-        trace = [dict(vars(step)) for step in self._trace]
+        trace = {field.name: [getattr(step, field.name) for step in self._trace] for field in fields(Step)}
+        if self._trace:  # a thousand small tensors would make the checkpoint twice as slow
+            trace |= {name: torch.stack(column) for name, column in trace.items() if isinstance(column[0], Tensor)}
         own = {"good_steps": self._good_steps, "usual": self._usual, "stopped": self._stopped}
         return {"trace": trace, "first": first, **own}
 
@@ -158,9 +160,10 @@ class Recorder:
         """Goes on from there."""
         self._good_steps, self._usual, self._stopped = content["good_steps"], content["usual"], content["stopped"]
         self.first = Kept(**content["first"]) if content["first"] else None
-        for step in content["trace"]:
-            moved = {name: value.to(device) for name, value in step.items() if isinstance(value, Tensor)}
-            self._trace.append(Step(**{**step, **moved}))
+        trace = content["trace"]
+        columns = [column.to(device) if isinstance(column, Tensor) else column for column in trace.values()]
+        for values in zip(*columns, strict=True):
+            self._trace.append(Step(**dict(zip(trace, values, strict=True))))
 
     def stop(self) -> None:
         """Keeps what it has: the event was at the last step."""
