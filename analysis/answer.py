@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from analysis.designs import BLIND_SEARCHES, NO_SCHEDULERS
 from analysis.effects import (
     BAD,
     causes,
@@ -19,8 +20,6 @@ from analysis.load import Study
 from analysis.records import is_number
 from analysis.wording import count, listed, settings_text, show
 
-BLIND_SEARCHES = ("random", "grid")  # settings drawn without a look at results
-NO_SCHEDULERS = (None, "none", "fifo")
 FEW_TRIALS = 5  # a level
 BAD_WORDS = {"diverged": "diverged", "frozen": "froze"}
 

@@ -1,11 +1,10 @@
 """Frames -> frames: learning curves by the levels of a factor, their medians, and how each curve ends. Pure."""
 
-import zlib
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
+from analysis.effects import measured, name_hash
 from analysis.factors import Factor, levels, present_levels
 
 ALL = "all trials"  # the one level where no factor divides the trials
@@ -33,9 +32,9 @@ def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, me
         if factor is None
         else dict(zip(trials["folder"], levels(trials, factor), strict=True))
     )
-    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric].astype(float))]
-    found = measured[["folder", "trial"]].assign(
-        level=measured["folder"].map(level), epoch=measured["epoch"], value=measured[metric].astype(float)
+    rows = measured(epochs, metric)
+    found = rows[["folder", "trial"]].assign(
+        level=rows["folder"].map(level), epoch=rows["epoch"], value=rows[metric].astype(float)
     )
     return found.dropna(subset="level").reset_index(drop=True)
 
@@ -58,7 +57,7 @@ def some_of(curves: pd.DataFrame, most: int) -> pd.DataFrame:
     folders = curves["folder"].unique()
     if len(folders) <= most:
         return curves
-    chosen = sorted(folders, key=lambda folder: zlib.crc32(str(folder).encode()))[:most]
+    chosen = sorted(folders, key=name_hash)[:most]
     return curves[curves["folder"].isin(chosen)]
 
 

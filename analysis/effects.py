@@ -1,5 +1,7 @@
 """Frames -> frames: who is best, what each level of a factor reached, how the trials ended. Pure."""
 
+import zlib
+
 import numpy as np
 import pandas as pd
 
@@ -19,12 +21,23 @@ MEANINGS = {  # of the outcomes, in the order of the tables
 }
 
 
+def name_hash(folder: object) -> int:
+    """Of a trial's folder: for a sample, or a spread, that is always the same."""
+    return zlib.crc32(str(folder).encode())
+
+
+def measured(epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows that hold a finite measurement of the metric; a diverged line holds a substitute."""
+    if metric not in epochs:
+        return epochs.iloc[:0]
+    return epochs[~epochs["diverged"] & np.isfinite(epochs[metric].astype(float))]
+
+
 def best_epochs(epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
     """Each trial's best measured epoch: one row a trial that has a finite one. Diverged lines are not measurements."""
     if metric not in epochs:
         return pd.DataFrame({"folder": [], "best_epoch": [], f"best_{metric}": []}).astype({"folder": object})
-    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric].astype(float))]
-    ordered = measured.sort_values([metric, "epoch"], ascending=[mode == "min", True], kind="stable")
+    ordered = measured(epochs, metric).sort_values([metric, "epoch"], ascending=[mode == "min", True], kind="stable")
     best = ordered.drop_duplicates("folder")[["folder", "epoch", metric]]
     return best.rename(columns={"epoch": "best_epoch", metric: f"best_{metric}"}).reset_index(drop=True)
 

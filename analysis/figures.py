@@ -1,6 +1,5 @@
 """The figures of a report: which there are, from which frames each is drawn, and what its caption says."""
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 
 from analysis import charts
 from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves, medians, num_without_curve, some_of
-from analysis.effects import BAD
+from analysis.effects import BAD, name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.page import Picture, slug
 from analysis.pictures import Example, NoPicture, draw_examples, draw_side_by_side, examples, paired_examples
@@ -183,8 +182,9 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
         f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
         f" {bad.max():.3g}."
     )
-    line = " Black: where half of the trials diverge, by logistic regression." if len(edge) else ""
+    line = ""
     if len(edge):
+        line = " Black: where half of the trials diverge, by logistic regression."
         alt += f" One in two diverges at learning rates of {edge['x'].min():.3g} to {edge['x'].max():.3g}."
     return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}{line}", alt, drawn)]
 
@@ -198,7 +198,7 @@ def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.Data
     if other is None:
         y = numbers(trials, "num_epochs")
     elif other.kind == "choice":
-        spread = trials["folder"].map(lambda folder: zlib.crc32(folder.encode()) % 101 / 101 - 0.5).astype(float) * 0.5
+        spread = trials["folder"].map(lambda folder: name_hash(folder) % 101 / 101 - 0.5).astype(float) * 0.5
         y = levels(trials, other).map({level: place for place, level in enumerate(ticks)}).astype(float) + spread
     else:
         y = numbers(trials, other.name)

@@ -6,13 +6,12 @@ Both are Optuna's. Neither is an effect: they tell where to look.
 """
 
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from analysis.effects import BAD
+from analysis.effects import BAD, measured, name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
 
 FEWEST = 20  # trials, for anything to be said
@@ -91,7 +90,7 @@ def explained(trials: pd.DataFrame, values: pd.Series, factors: list[Factor]) ->
 
 def sampled(trials: pd.DataFrame) -> pd.DataFrame:
     """At most MOST_FOR_FANOVA trials, by the hash of their folders' names: always the same ones."""
-    order = trials["folder"].map(lambda folder: zlib.crc32(str(folder).encode()))
+    order = trials["folder"].map(name_hash)
     return trials.loc[order.sort_values(kind="stable").index[:MOST_FOR_FANOVA]]
 
 
@@ -142,12 +141,12 @@ def distribution(trials: pd.DataFrame, factor: Factor):
 
 def metric_target(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> Target:
     """Each trial's best until one epoch, that which at least half of the measured trials came to; later is not told."""
-    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric])] if metric in epochs else epochs.iloc[:0]
-    last = measured.groupby("folder")["epoch"].max()
+    rows = measured(epochs, metric)
+    last = rows.groupby("folder")["epoch"].max()
     if last.empty:
         return Target(metric, pd.Series(dtype=float))
     epoch = int(np.floor(last.quantile(0.5, interpolation="lower")))
-    reached = measured[measured["folder"].isin(last.index[last >= epoch]) & (measured["epoch"] <= epoch)]
+    reached = rows[rows["folder"].isin(last.index[last >= epoch]) & (rows["epoch"] <= epoch)]
     best = reached.groupby("folder")[metric].max() if mode == "max" else -reached.groupby("folder")[metric].min()
     return Target(metric, trials["folder"].map(best), epoch)
 

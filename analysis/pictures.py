@@ -13,6 +13,14 @@ from safetensors import SafetensorError, safe_open
 from analysis.records import read_json
 
 FILES = ("best_validation.safetensors", "best_validation.csv")  # of a trial
+UNREADABLE = (
+    SafetensorError,
+    OSError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+)  # what files of other content raise
 IGNORED = 255  # in a mask: pixels that no score counts
 PREDICTION, MASK, LEFT_OUT = "#de8f05", "#0173b2", "#949494"
 
@@ -47,7 +55,7 @@ def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
             raise NoPicture("best_validation.csv is of other images than validation.json")
         chosen = choose(scores, labels)
         return read_examples(study / "validation.safetensors", kept / FILES[0], chosen)
-    except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+    except UNREADABLE as error:
         raise NoPicture(f"{type(error).__name__}: {error}") from error
 
 
@@ -61,7 +69,7 @@ def paired_examples(study: Path, trials: list[Path]) -> list[list[Example]]:
             chosen = scores.loc[[each.name for each in shown]].reset_index()
             chosen = chosen.assign(reason=[each.reason for each in shown])[["index", "name", "dice", "reason"]]
             found.append(read_examples(study / "validation.safetensors", kept_in(trial) / FILES[0], chosen)[0])
-        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+        except UNREADABLE as error:
             raise NoPicture(f"{type(error).__name__}: {error}") from error
     return found
 
@@ -122,16 +130,10 @@ def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
         image.set_ylabel(f"{shortened(example.reason)}\nDice {example.dice:.3f}")
         image.set_xlabel(shortened(example.name, most=28), fontsize="small")
         truth = example.mask == 1
-        prediction.imshow(tinted(example.image, example.predicted, PREDICTION))
-        outline(prediction, example.predicted, PREDICTION, "solid")
-        outline(prediction, truth, MASK, "dashed")
-        covered = tinted(tinted(example.image, truth, MASK), example.mask == IGNORED, LEFT_OUT, 0.8)
-        mask.imshow(covered)
+        show_prediction(prediction, example, truth)
+        mask.imshow(masked(example))
         outline(mask, truth, MASK, "solid")
-        for each in axes[place]:
-            each.set(xticks=[], yticks=[])
-            each.grid(False)
-            each.spines[:].set_visible(False)
+        bare(axes[place])
     for each, title in zip(axes[0], ["image", "prediction", "mask"], strict=True):
         each.set_title(title)
 
@@ -139,20 +141,35 @@ def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
 def draw_side_by_side(found: list[list[Example]], axes: np.ndarray, *, titles: list[str]) -> None:
     """A row an image: the mask over it, then the prediction of each trial, with the mask's outline dashed."""
     for place, row in enumerate(zip(*found, strict=True)):
-        first, truth = row[0], row[0].mask == 1
-        axes[place, 0].imshow(tinted(tinted(first.image, truth, MASK), first.mask == IGNORED, LEFT_OUT, 0.8))
-        axes[place, 0].set_ylabel(shortened(first.reason))
+        truth = row[0].mask == 1
+        axes[place, 0].imshow(masked(row[0]))
+        axes[place, 0].set_ylabel(shortened(row[0].reason))
         for each, panel in zip(row, axes[place, 1:], strict=True):
-            panel.imshow(tinted(each.image, each.predicted, PREDICTION))
-            outline(panel, each.predicted, PREDICTION, "solid")
-            outline(panel, truth, MASK, "dashed")
+            show_prediction(panel, each, truth)
             panel.set_xlabel(f"Dice {each.dice:.3f}", fontsize="small")
-        for each in axes[place]:
-            each.set(xticks=[], yticks=[])
-            each.grid(False)
-            each.spines[:].set_visible(False)
+        bare(axes[place])
     for panel, title in zip(axes[0], ["mask", *titles], strict=True):
         panel.set_title(shortened(title))
+
+
+def show_prediction(axes: Axes, example: Example, truth: np.ndarray) -> None:
+    """The prediction over its image, the mask's outline dashed."""
+    axes.imshow(tinted(example.image, example.predicted, PREDICTION))
+    outline(axes, example.predicted, PREDICTION, "solid")
+    outline(axes, truth, MASK, "dashed")
+
+
+def masked(example: Example) -> np.ndarray:
+    """The mask over its image, grey where no score counts."""
+    return tinted(tinted(example.image, example.mask == 1, MASK), example.mask == IGNORED, LEFT_OUT, 0.8)
+
+
+def bare(row: np.ndarray) -> None:
+    """Axes with a picture and nothing around it."""
+    for axes in row:
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
 
 
 def tinted(image: np.ndarray, where: np.ndarray, colour: str, strength: float = 0.4) -> np.ndarray:

@@ -15,15 +15,10 @@ STOPPED, WENT_ON, ENDED = "#949494", "#0173b2", "#d55e00"
 
 def draw_time_line(bars: pd.DataFrame, axes: Axes) -> None:
     """A bar a trial from its start to its last result, in the order of the starts."""
-    heights = np.arange(len(bars))
-    for outcome, (_, _, colour) in {**OUTCOMES, "": OTHER_OUTCOME}.items():
-        own = (bars["outcome"] == outcome).to_numpy()
-        if outcome == "":
-            own = ~bars["outcome"].isin(list(OUTCOMES)).to_numpy()
-        spans = bars[own]
-        width = (spans["end_min"] - spans["start_min"]).clip(lower=bars["end_min"].max() / 400)
-        drawn = axes.hlines(heights[own], spans["start_min"], spans["start_min"] + width, colors=[colour])
-        drawn.set(linewidth=max(0.4, 150 / len(bars)), capstyle="butt", rasterized=len(bars) > MOST_DRAWN)
+    end = np.maximum(bars["end_min"], bars["start_min"] + bars["end_min"].max() / 400)
+    colours = [OUTCOMES.get(outcome, OTHER_OUTCOME)[2] for outcome in bars["outcome"]]
+    drawn = axes.hlines(np.arange(len(bars)), bars["start_min"], end, colors=colours)
+    drawn.set(linewidth=max(0.4, 150 / len(bars)), capstyle="butt", rasterized=len(bars) > MOST_DRAWN)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     axes.set(xlabel="minutes since the first start", ylabel="trial, in the order of starts")

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis.effects import BAD, measured
 from analysis.factors import Factor, levels, numbers, present_levels
 
 MOST_RUNGS = 8  # a scheduler that stops at more epochs than that has no rungs
@@ -32,11 +33,11 @@ def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
     """
     if metric not in epochs:
         return pd.DataFrame({"rung": [], "folder": [], "value": [], "stopped": [], "went_on": []})
-    measured = epochs[~epochs["diverged"] & np.isfinite(epochs[metric])]
-    last = measured.groupby("folder")["epoch"].max()
+    rows = measured(epochs, metric)
+    last = rows.groupby("folder")["epoch"].max()
     stopped = last[last.index.isin(trials.loc[trials["outcome"] == "pruned", "folder"])]
     places = np.sort(stopped.unique())
-    found = measured.loc[measured["epoch"].isin(places), ["epoch", "folder", metric]]
+    found = rows.loc[rows["epoch"].isin(places), ["epoch", "folder", metric]]
     found = found.rename(columns={"epoch": "rung", metric: "value"}).reset_index(drop=True)
     if len(places) > MOST_RUNGS:
         found = found.iloc[:0]
@@ -115,7 +116,7 @@ def boundary(places: pd.DataFrame, *, log: bool, is_choice: bool) -> pd.DataFram
     """
     from sklearn.linear_model import LogisticRegression  # a second to import, and seldom needed
 
-    bad = places["outcome"].isin(("diverged", "frozen")).to_numpy()
+    bad = places["outcome"].isin(BAD).to_numpy()
     nothing = pd.DataFrame({"x": [], "y": []})
     if min(bad.sum(), (~bad).sum()) < 5 or places["x"].nunique() < 3:
         return nothing

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.comparisons import compare, decided
+from analysis.comparisons import compare, decided, settings_table
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
 from analysis.effects import BAD, outcome_counts, rank_trials
-from analysis.factors import Factor, factors_of, levels
+from analysis.factors import Factor, factors_of
 from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
 from analysis.load import Study
@@ -94,9 +94,8 @@ def design_of_both(one: Study, other: Study) -> Design:
 
 def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
     """How many settings the studies share."""
-    columns = [levels(trials, factor).fillna("-").astype(str) for factor in factors if factor.name != STUDY]
-    seed = trials["seed"].astype(str) if "seed" in trials else pd.Series("", trials.index)
-    keys = pd.Series(list(zip(*columns, seed, strict=True)), trials.index)
+    settings = settings_table(trials, factors).drop(columns=STUDY)
+    keys = pd.Series(list(settings.itertuples(index=False, name=None)), trials.index)
     own = {name: set(keys[trials[STUDY] == name]) for name in factors[0].levels}
     a, b = own.values()
     shared = len(a & b)
