@@ -52,6 +52,9 @@ def coverage(simulate: Callable[..., Frames], how: dict, num: int, num_studies: 
         rows = compare(
             trials, epochs, AXES[:1] if "lr_drawn" in how else AXES, "val_dice", "max", design_of(how, trials)
         )
+        if rows.empty:  # an adaptive search may be left with one level
+            kinds.add("nothing to compare")
+            continue
         row = rows[(rows["axis"] == "upsample") & (rows["what"] == "val_dice")].iloc[0]
         kinds.add(row["kind"])
         held.append(row["low"] <= TRUTH <= row["high"])
@@ -59,7 +62,7 @@ def coverage(simulate: Callable[..., Frames], how: dict, num: int, num_studies: 
         if row["is_paired"]:
             bootstrapped.append(holds_bootstrapped(trials, epochs, rng))
     percentile = f"{np.mean(bootstrapped):.1%}" if bootstrapped else "-"
-    return f"{', '.join(kinds)} | {np.mean(held):.1%} | {percentile} | {np.mean(decided):.1%}"
+    return f"{', '.join(sorted(kinds))} | {np.mean(held):.1%} | {percentile} | {np.mean(decided):.1%}"
 
 
 def holds_bootstrapped(trials: pd.DataFrame, epochs: pd.DataFrame, rng: np.random.Generator) -> bool:
