@@ -1,6 +1,9 @@
 """Where the tests find the real data, and a cache of their own for prepared pictures."""
 
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each on two cores wait for one another
+
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +37,7 @@ def cache(tmp_path_factory):
     return shared
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny():
     """A configuration that trains in a second or two."""
 

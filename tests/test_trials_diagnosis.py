@@ -16,7 +16,14 @@ from trials.data import TrainLoader, prepare
 from trials.numerics import capsule
 from trials.numerics.account import CAPSULE, FILE
 from trials.numerics.again import leaf_modules, restored, take_again
-from trials.numerics.counterfactuals import Deadline, agreement, counterfactuals, is_right
+from trials.numerics.counterfactuals import (
+    Deadline,
+    agreement,
+    counterfactuals,
+    float32_step,
+    is_right,
+    smallest_float32_set,
+)
 from trials.numerics.diagnosis import BLAMES, CAUSES, diagnose, problem_of_batch
 from trials.training import run
 
@@ -36,16 +43,16 @@ def account_of(config, folder) -> dict:
     return json.loads((folder / FILE).read_text())
 
 
-@pytest.fixture
-def overflowing(tiny, tmp_path):
+@pytest.fixture(scope="module")
+def overflowing(tiny, tmp_path_factory):
     """A run whose network has one convolution with weights of 6e4, from its second epoch on; its folder."""
-    config = tiny(amp=True, epochs=3, diagnosis_budget_s=90.0)
-    next(run(config, out=tmp_path))
-    content = checkpoint.load(tmp_path / "last.pt")
+    out, config = tmp_path_factory.mktemp("overflowing"), tiny(amp=True, epochs=3, diagnosis_budget_s=90.0)
+    next(run(config, out=out))
+    content = checkpoint.load(out / "last.pt")
     content["model"]["decoder.blocks.1.0.weight"].mul_(1e6)  # the BatchNorm behind it takes the scale out again
-    checkpoint.save(tmp_path / "last.pt", content)
-    list(run(config, out=tmp_path, resume=True))
-    return tmp_path
+    checkpoint.save(out / "last.pt", content)
+    list(run(config, out=out, resume=True))
+    return out
 
 
 @pytest.mark.parametrize("name", PLANTED)
@@ -80,6 +87,18 @@ def test_float32_cures_an_overflow_and_a_lower_loss_scale_does_not(overflowing):
 
 def test_the_module_that_overflows_is_the_one_that_needs_float32(overflowing):
     assert json.loads((overflowing / FILE).read_text())["float32_modules"] == ["decoder.blocks.1.0"]
+
+
+def test_the_search_without_a_suspect_ends_at_the_same_module(overflowing):
+    kept = capsule.read(overflowing / CAPSULE)
+    found = smallest_float32_set(kept, float32_step(kept, CPU), None, Deadline(200.0), CPU)
+    assert (found.names, found.is_smallest) == (("decoder.blocks.1.0",), True)
+
+
+def test_a_suspect_that_does_not_suffice_is_passed_over(overflowing):
+    kept = capsule.read(overflowing / CAPSULE)
+    found = smallest_float32_set(kept, float32_step(kept, CPU), None, Deadline(200.0), CPU, suspect="head.0")
+    assert found.names == ("decoder.blocks.1.0",)
 
 
 def test_a_step_with_that_module_in_float32_is_finite(overflowing):

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trials.numerics.again import Taken, leaf_modules, restored, take_again
-from trials.numerics.capsule import Capsule
+from trials.numerics.again import Taken, leaf_modules, restored, take, take_again
+from trials.numerics.capsule import Capsule, put_together
 from trials.numerics.trace import cosine
 from trials.outcome import finite_or_none
 
@@ -77,8 +77,13 @@ class Counterfactuals:
         }
 
 
-def counterfactuals(kept: Capsule, deadline: Deadline, device: torch.device) -> Counterfactuals:
-    """Tries the remedies one by one, then the modules; on the device."""
+def counterfactuals(
+    kept: Capsule, deadline: Deadline, device: torch.device, suspect: str | None = None
+) -> Counterfactuals:
+    """Tries the remedies one by one, then the modules; on the device.
+
+    suspect: the leaf module that the first bad operation belongs to; if it suffices alone, no other set is tried.
+    """
     config = kept.config
     float32 = float32_step(kept, device)
     scale = unfallen_scale(kept)
@@ -103,7 +108,7 @@ def counterfactuals(kept: Capsule, deadline: Deadline, device: torch.device) -> 
     if not config.amp:
         return Counterfactuals(float32, tuple(remedies), None)
     remedies.append(lower_scale(kept, float32, deadline, device))
-    modules = smallest_float32_set(kept, float32, scale, deadline, device) if float32.is_finite else None
+    modules = smallest_float32_set(kept, float32, scale, deadline, device, suspect) if float32.is_finite else None
     is_whole = not deadline.passed() and (modules is None or modules.is_smallest)
     return Counterfactuals(float32, tuple(remedies), modules, is_whole)
 
@@ -149,13 +154,19 @@ def lower_scale(kept: Capsule, float32: Taken, deadline: Deadline, device: torch
 
 
 def smallest_float32_set(
-    kept: Capsule, float32: Taken, scale: float | None, deadline: Deadline, device: torch.device
+    kept: Capsule,
+    float32: Taken,
+    scale: float | None,
+    deadline: Deadline,
+    device: torch.device,
+    suspect: str | None = None,
 ) -> FloatSet | None:
     """A set of leaf modules that suffices in float32 and none of which can be left out; None where no set does.
 
-    Delta debugging (Zeller and Hildebrandt 2002, ddmin): halves, then finer parts, then what is left without one part.
+    The suspect alone comes first. Then delta debugging (Zeller and Hildebrandt 2002, ddmin): halves, finer parts, and
+    what is left without one part.
     """
-
+    state = restored(kept, device=device)
     num_tried = 0
 
     def is_over() -> bool:
@@ -164,11 +175,17 @@ def smallest_float32_set(
     def suffices(names: list[str]) -> bool:
         nonlocal num_tried
         num_tried += 1
-        taken = take_again(kept, loss_scale=scale, float32_modules=frozenset(names), device=device)
+        put_together(state, kept.state)
+        state.scaler.update(new_scale=scale or state.scaler.get_scale())  # which also forgets the try before
+        taken = take(state, kept, kept.config, None, frozenset(names))
         return is_right(taken, float32, agreement(taken.gradients, float32.gradients))
 
-    names = leaf_modules(restored(kept).model)
-    if deadline.passed() or suffices([]) or deadline.passed() or not suffices(names):
+    names = leaf_modules(state.model)
+    if deadline.passed() or suffices([]) or deadline.passed():
+        return None
+    if suspect in names and suffices([suspect]):
+        return FloatSet((suspect,), is_smallest=True)
+    if deadline.passed() or not suffices(names):
         return None
     parts = 2
     while len(names) > 1 and not is_over():

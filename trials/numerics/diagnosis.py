@@ -105,7 +105,8 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
     if kept.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
         others = Counterfactuals(float32_step(kept, device), (), None)
     else:
-        others = counterfactuals(kept, Deadline(budget_s), device)
+        suspect = taken.first.module if taken.first else None
+        others = counterfactuals(kept, Deadline(budget_s), device, suspect)
     if seen:
         others = replace(others, remedies=(*others.remedies, seen.remedy(kept.config.max_val_loss_ratio)))
     evidence = Evidence(kept, taken, others, seen)
