@@ -192,6 +192,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
         state.scaler.scale(loss).backward()
     watch.monitor.before_update(watch.loss_scale or 1.0)
     clip(state.scaler, state.optimizer, config.clip_norm)
+    watch.recorder.before_update(state)
     state.scaler.step(state.optimizer)
     skipped = was_skipped(state.scaler, state.optimizer)
     state.scaler.update()

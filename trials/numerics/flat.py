@@ -1,7 +1,9 @@
 """Many tensors copied side by side: a whole state in a few operations, where one for each would cost a step's tenth."""
 
 from collections.abc import Mapping
+from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +22,14 @@ class Flat:
         self._blocks = [torch.cat(sources) for sources in self._sources]
         self.unconditional: list[str] = []  # on the CPU, where the others are not: `unless` would have to be waited for
         self.copies: dict[str, Tensor] = {}  # by name, views into the blocks
+        self._starts: list[list[int]] = []  # where each tensor begins in its block
         devices = {device.type for device, _ in groups}
         for group, block in zip(groups.values(), self._blocks, strict=True):
             if block.device.type == "cpu" and len(devices) > 1:
                 self.unconditional += group
-            pieces = block.split([tensor.numel() for tensor in group.values()])
+            sizes = [tensor.numel() for tensor in group.values()]
+            self._starts.append([0, *accumulate(sizes[:-1])])
+            pieces = block.split(sizes)
             self.copies |= {
                 name: piece.view(tensor.shape) for (name, tensor), piece in zip(group.items(), pieces, strict=True)
             }
@@ -50,9 +55,20 @@ class Flat:
             norms.append(torch.linalg.vector_norm(same))
         return torch.linalg.vector_norm(torch.stack(norms))
 
+    def norms(self) -> Tensor:
+        """The Euclidean norm of each copy, in the order of `copies`: a vector, not waited for. Floating tensors only."""
+        if any(block.device.type != "cpu" or block.dtype != torch.float32 for block in self._blocks):
+            return torch.stack(torch._foreach_norm(list(self.copies.values())))
+        squares = [  # one call for each block, where torch on a CPU would make one for each tensor
+            np.add.reduceat(np.square(block.numpy()), starts)
+            for block, starts in zip(self._blocks, self._starts, strict=True)
+        ]
+        return torch.from_numpy(np.sqrt(np.concatenate(squares)))
+
     def is_finite(self) -> Tensor:
-        """Whether all values of the copy are finite: a bool scalar, not waited for."""
-        return torch.stack([all_finite(block) for block in self._blocks]).all()
+        """Whether all values of the copy, if it has any, are finite: a bool scalar, not waited for."""
+        finite = [all_finite(block) for block in self._blocks]
+        return torch.stack(finite).all() if finite else torch.tensor(True)
 
 
 def all_finite(values: Tensor) -> Tensor:

@@ -90,6 +90,8 @@ class Health:
         return None if steps[where] == NEVER else Divergence(steps[where], where)
 
     def _note(self, where: str, finite: Tensor, step: int) -> None:
+        if self._is_host and finite:
+            return
         bad_step = torch.where(finite, NEVER, step)
         self._first[where] = torch.minimum(self._first[where], bad_step)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trials.outcome import finite_or_none
 
 SAMPLE_EVERY = 128  # steps of an epoch, the first included
-SHARES_OF = 4  # images of a batch: counting is dearer than the largest value
+SHARES_OF = 2  # images of a batch: counting is dearer than the largest value
 HALF_MAX = 65504.0  # the largest float16
 HALF_SMALLEST_NORMAL = 2.0**-14  # below it float16 loses digits, below 2**-25 everything
 FORECAST_EPOCHS = 8  # how many epochs a forecast looks back
@@ -80,9 +80,19 @@ class Monitor:
 
     def outputs(self, outputs: Tensor) -> None:
         """The step's outputs, as the head gave them."""
-        outputs = outputs.detach() if self._head == "sigmoid" else torch.sigmoid(outputs.detach())
-        self._saturated += outputs.numel() - torch.count_nonzero(outputs * (1 - outputs))
         self._num_outputs += outputs.numel()
+        if self._device.type == "cpu" and self._is_within(torch.stack(torch.aminmax(outputs.detach()))):
+            return  # the host may look, and the whole count costs five times as much
+        probabilities = self._probabilities(outputs.detach())
+        self._saturated += outputs.numel() - torch.count_nonzero(probabilities * (1 - probabilities))
+
+    def _is_within(self, extremes: Tensor) -> bool:
+        """Whether neither the least nor the largest output is saturated; False for NaN."""
+        least, largest = self._probabilities(extremes).tolist()
+        return least > 0 and largest < 1
+
+    def _probabilities(self, outputs: Tensor) -> Tensor:
+        return outputs if self._head == "sigmoid" else torch.sigmoid(outputs)
 
     def before_update(self, scale: float) -> None:
         """Between backward and the optimiser's step; gradients are still multiplied by `scale`."""
@@ -146,11 +156,11 @@ def measured(values: Tensor) -> Tensor:
 
     The largest is that of the whole batch, the shares those of its first SHARES_OF images.
     """
-    magnitudes = values.abs()
-    some = magnitudes[:SHARES_OF]
+    least, largest = torch.aminmax(values)
+    some = values[:SHARES_OF].abs()
     num_zero, num_tiny = (some == 0).sum(), (some < HALF_SMALLEST_NORMAL).sum()
     shares = torch.stack([num_zero, num_tiny - num_zero]) / some.numel()
-    return torch.cat([magnitudes.amax().float().view(1), shares.float()])
+    return torch.cat([torch.maximum(largest, -least).float().view(1), shares.float()])
 
 
 def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:

@@ -54,17 +54,20 @@ class Updated:
 
 
 class Recorder:
-    """`before_step` and `after_step` surround each training step.
+    """`before_step`, `before_update` and `after_step` surround each training step.
 
     They wait for the device under AMP alone, where GradScaler waits at each step, too.
+    What the optimiser changes is copied right before it does, so that both find it in the processor's cache.
     reads_late: the host learns of an event only some steps later (float32 on a GPU). The copy then stops by itself
     where `health` has noted one, and the last steps' batches are remembered.
     """
 
     def __init__(self, health: Health, *, reads_late: bool = False):
         self._health, self._reads_late = health, reads_late
-        self._flat: Flat | None = None
+        self._buffers: Flat | None = None  # before the forward pass
+        self._flat: Flat | None = None  # all else, before the update
         self._identity: tuple = ()
+        self._seen: Tensor | None = None  # whether `health` had noted an event before the step
         self._recent: deque[tuple[dict[str, Any], Batch, Tensor]] = deque(maxlen=health.read_every + 1)
         self._trace: deque[Step] = deque(maxlen=TRACE_STEPS)
         self._good_steps = 0
@@ -77,26 +80,37 @@ class Recorder:
         if self._stopped:
             return
         self._place = {"step": state.step, "epoch": epoch, "batch": index}
-        is_new = self._flat is None or self._identity != identity(state)
-        if is_new and self._flat and self._reads_late and bool(self._health.seen()):
-            return  # what would be copied is the state after the event
-        if is_new:
-            self._renew(state)
+        self._seen = self._health.seen() if self._reads_late else None
+        if self._buffers is None:
+            self._watch_buffers(dict(state.model.named_buffers()))
         else:
-            self._flat.take(unless=self._health.seen() if self._reads_late else None)
+            self._buffers.take(unless=self._seen)
         facts = {**facts_of(state), "batch": index}
         self._recent.append((facts, batch, torch.get_rng_state()))
         self._lr = state.optimizer.param_groups[0]["lr"]
 
+    def _watch_buffers(self, buffers: dict[str, Tensor]) -> None:
+        self._buffers = Flat({f"model.{name}": buffer for name, buffer in buffers.items()})
+        self._statistics = Flat({name: buffer for name, buffer in buffers.items() if buffer.is_floating_point()})
+
+    def before_update(self, state: "State") -> None:
+        """The gradients are there; weights, optimiser and scaler are still as they were before the step."""
+        if self._stopped:
+            return
+        is_new = self._flat is None or self._identity != identity(state)
+        if not is_new:
+            self._flat.take(unless=self._seen)
+        elif self._flat is None or self._seen is None or not self._seen:  # else it is the state after the event
+            self._renew(state)
+
     def _renew(self, state: "State") -> None:
         """The optimiser has made or replaced tensors of its own."""
         weights = {f"model.{name}": parameter for name, parameter in state.model.named_parameters()}
-        self._flat = Flat({**weights, **tensors_of(state)})  # the weights first: see Flat.subtract
+        others = {name: tensor for name, tensor in tensors_of(state).items() if not name.startswith("model.")}
+        self._flat = Flat({**weights, **others})  # the weights first: see Flat.subtract
         self._identity = identity(state)
-        self._before = [self._flat.copies[name] for name in weights]
         self._change = Flat(weights)
-        buffers = [buffer for buffer in state.model.buffers() if buffer.is_floating_point()]
-        self._buffers = Flat({str(number): buffer for number, buffer in enumerate(buffers)}) if buffers else None
+        self._before = [self._flat.copies[name] for name in self._change.copies]
         self._age = 0  # steps since then: see RENEW_NORMS_EVERY
 
     def after_step(self, loss: Tensor, loss_scale: float | None, skipped: bool) -> Updated:
@@ -104,8 +118,9 @@ class Recorder:
         assert self._flat is not None
         self._change.take()
         size = self._change.subtract(self._flat)
-        updates = torch.stack(torch._foreach_norm(list(self._change.copies.values())))
-        ratio = torch.linalg.vector_norm(updates) / size
+        updates = self._change.norms()
+        length = torch.linalg.vector_norm(updates)
+        ratio = length / size
         if self._age % RENEW_NORMS_EVERY == 0:
             self._weights = torch.stack(torch._foreach_norm(self._before))
         self._age += 1
@@ -128,10 +143,12 @@ class Recorder:
                 )
             )
             self._watch_signs(skipped, None if self._reads_late else float(ratio))
-        if self._buffers is None:
-            return Updated(ratio, self._change.is_finite(), torch.ones_like(ratio, dtype=torch.bool))
-        self._buffers.take()
-        return Updated(ratio, self._change.is_finite(), self._buffers.is_finite())
+        if self._reads_late or not math.isfinite(float(length)):
+            weights_finite = self._change.is_finite()
+        else:
+            weights_finite = torch.ones_like(length, dtype=torch.bool)
+        self._statistics.take()
+        return Updated(ratio, weights_finite, self._statistics.is_finite())
 
     def _watch_signs(self, skipped: bool, ratio: float | None) -> None:
         """A skipped step or a sudden update is a sign, until HEALED_AFTER good ones have followed the last."""
@@ -171,8 +188,10 @@ class Recorder:
 
     def _kept(self, moment: tuple[dict[str, Any], Batch, Tensor]) -> Kept:
         assert self._flat is not None
+        assert self._buffers is not None
         facts, _, rng = moment
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in self._flat.copies.items()}
+        copies = {**self._buffers.copies, **self._flat.copies}
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in copies.items()}
         if self._reads_late:  # counters on the host went on after the event
             late = self._recent[-1][0]["step"] - facts["step"]
             tensors |= {name: tensors[name] - late for name in self._flat.unconditional if name.endswith(".step")}
