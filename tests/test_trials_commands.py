@@ -134,7 +134,7 @@ def test_a_run_that_goes_on_keeps_the_cause_of_its_first_event(what, tmp_path, c
 
 def test_an_interrupted_diagnosis_is_made_by_the_resume(tmp_path):
     out = tmp_path / "run"
-    asked = train_arguments(out, settings=[*FROZEN, "width=8", "diagnosis_budget_s=10"])
+    asked = train_arguments(out, settings=[*FROZEN, "width=16", "diagnosis_budget_s=30"])
     command = [sys.executable, "-m", "trials.train", *asked]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(out / "checkpoints/capsule/capsule.json", process)
@@ -156,10 +156,10 @@ def test_a_terminated_run_has_an_outcome(tmp_path):
 
 
 def wait_for(path, process):
-    for _ in range(600):
+    for _ in range(3000):
         if path.is_file() or process.poll() is not None:
             return
-        time.sleep(0.1)
+        time.sleep(0.02)
     raise TimeoutError(f"no {path} in a minute")
 
 

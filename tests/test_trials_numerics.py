@@ -18,7 +18,7 @@ from trials.training import train_step
 
 
 def test_shares_are_of_float16s_range():
-    values = torch.tensor([0.0, 1e-6, 1e-3, -70000.0])
+    values = torch.tensor([[0.0, 1e-6, 1e-3, -70000.0]])  # one image
     assert measured(values).tolist() == [70000.0, 0.25, 0.25]
 
 

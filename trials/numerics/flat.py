@@ -56,14 +56,15 @@ class Flat:
         return torch.linalg.vector_norm(torch.stack(norms))
 
     def norms(self) -> Tensor:
-        """The Euclidean norm of each copy, in the order of `copies`: a vector, not waited for. Floating tensors only."""
+        """The Euclidean norm of each copy, in the order of `copies`: a vector, not waited for. Floating-point only."""
         if any(block.device.type != "cpu" or block.dtype != torch.float32 for block in self._blocks):
             return torch.stack(torch._foreach_norm(list(self.copies.values())))
-        squares = [  # one call for each block, where torch on a CPU would make one for each tensor
-            np.add.reduceat(np.square(block.numpy()), starts)
-            for block, starts in zip(self._blocks, self._starts, strict=True)
-        ]
-        return torch.from_numpy(np.sqrt(np.concatenate(squares)))
+        with np.errstate(over="ignore", invalid="ignore"):  # such norms are infinite or NaN, as torch's are
+            squares = [  # one call for each block, where torch on a CPU would make one for each tensor
+                np.add.reduceat(np.square(block.numpy()), starts)
+                for block, starts in zip(self._blocks, self._starts, strict=True)
+            ]
+            return torch.from_numpy(np.sqrt(np.concatenate(squares)))
 
     def is_finite(self) -> Tensor:
         """Whether all values of the copy, if it has any, are finite: a bool scalar, not waited for."""
