@@ -82,18 +82,12 @@ class Study:
     trials: pd.DataFrame  # a row a trial folder: its settings and its end
     epochs: pd.DataFrame  # a row a trial and epoch; where `diverged`, the metrics are substitutes, not measurements
     gaps: list[str]  # what is missing or was left out, in sentences
+    metric: str  # what the trials are ranked by
+    mode: str  # "min" or "max": which end of it is best
 
     @property
     def state(self) -> str:
         return state_of(self.study)
-
-    @property
-    def metric(self) -> str:
-        return str(self.study["options"].get("metric") or "val_dice")
-
-    @property
-    def mode(self) -> str:
-        return "min" if self.study["options"].get("mode") == "min" else "max"
 
 
 def load_study(folder: Path, metric: str | None = None, mode: str | None = None) -> Study:
@@ -113,31 +107,31 @@ def load_study(folder: Path, metric: str | None = None, mode: str | None = None)
     gaps += trial_gaps(trials)
     trials["gaps"] = ["; ".join(problems) for problems in trials["gaps"]]
     epochs = together(trials, [epochs for _, epochs in read])
-    gaps += choose_metric(study, epochs, metric, mode)
-    return Study(folder, study, test or None, trials, epochs, gaps)
+    metric, mode, guessed = choose_metric(study["options"], epochs, metric, mode)
+    return Study(folder, study, test or None, trials, epochs, gaps + guessed, metric, mode)
 
 
-def choose_metric(study: dict, epochs: pd.DataFrame, metric: str | None, mode: str | None) -> list[str]:
-    """Settles study["options"]'s metric and mode: as given, as recorded, or else a guess, which is a gap."""
-    options = study["options"]
+def choose_metric(
+    options: dict, epochs: pd.DataFrame, metric: str | None, mode: str | None
+) -> tuple[str, str, list[str]]:
+    """Metric and mode as given, as recorded in study.json's options, or else a guess, which is a gap."""
     measured = [name for name in epochs if name not in NO_METRICS and epochs[name].dtype == float]
     measured = [name for name in measured if epochs[name].notna().any()]
     if metric is not None and metric not in measured:
         raise NoMetric(f"--metric {metric!r} was not measured; measured are {', '.join(measured) or 'nothing'}")
-    if metric is not None:
-        recorded = options.get("mode") if metric == options.get("metric") else None
-        options |= {"metric": metric, "mode": mode or recorded or mode_of(metric)}
-    elif mode is not None:
-        options["mode"] = mode
-    if options.get("metric") or "val_dice" in measured or not measured:
-        return []
+    recorded = options.get("metric")
+    if metric is not None or recorded or "val_dice" in measured or not measured:
+        chosen = str(metric or recorded or "val_dice")
+        known = options.get("mode") if chosen == recorded else None
+        return chosen, mode or (known if known in ("min", "max") else mode_of(chosen)), []
     guess = min(measured, key=likelihood)
-    options |= {"metric": guess, "mode": mode or mode_of(guess)}
+    mode = mode or mode_of(guess)
     others = ", ".join(name for name in measured if name != guess) or "none"
-    return [
-        f"The metric is not recorded: {guess} is shown, {options['mode']} counts as best; --metric NAME and"
-        f" --mode min|max choose (also measured: {others})."
-    ]
+    gap = (
+        f"The metric is not recorded: {guess} is shown, {mode} counts as best; --metric NAME and --mode min|max choose"
+        f" (also measured: {others})."
+    )
+    return guess, mode, [gap]
 
 
 def likelihood(name: str) -> tuple[int, bool]:

@@ -137,6 +137,14 @@ def test_study_json_of_the_wrong_shape_is_read_as_far_as_it_goes(tmp_path):
     assert gap(study, "study.json lacks") == "study.json lacks space, options, fixed, data, provenance."
 
 
+def test_another_metric_leaves_what_was_asked_as_it_was(tmp_path):
+    folder = write_study(tmp_path, [completed([0.5])])
+    asked = load_study(folder).study["options"]
+    other = load_study(folder, metric="val_loss")
+    assert (other.metric, other.mode) == ("val_loss", "min")
+    assert other.study["options"] == asked
+
+
 def test_a_problem_of_many_trials_is_one_gap(tmp_path):
     study = load_study(write_study(tmp_path, [Trial(outcome=outcome("failed")) for _ in range(25)]))
     assert study.gaps[0].startswith("25 trials have no results yet: a1b2c_00000, ")
