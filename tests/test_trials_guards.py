@@ -203,3 +203,11 @@ def test_a_floor_above_the_first_scale_is_refused(tiny):
 def test_a_scale_that_float32_cannot_hold_is_refused(tiny):
     with pytest.raises(ValueError, match="loss_scale_init=1e"):
         tiny(loss_scale_init=1e39)
+
+
+def test_a_run_that_went_on_after_its_event_is_resumed(tiny, tmp_path):
+    config = tiny(optimizer="sgd", lr=1e30, schedule="constant", momentum=0.0, on_divergence="continue", epochs=3)
+    begun = run(config, out=tmp_path)
+    assert next(begun).diverged
+    begun.close()
+    assert [metrics.epoch for metrics in run(config, out=tmp_path, resume=True)] == [2, 3]

@@ -77,7 +77,7 @@ class Recorder:
 
     def before_step(self, state: "State", batch: Batch, epoch: int, index: int) -> None:
         """The step has not begun; `state.step` is its number already. epoch from 1, index from 0."""
-        if self._stopped:
+        if self._stopped and self._buffers is not None:  # a resumed run has none yet
             return
         self._place = {"step": state.step, "epoch": epoch, "batch": index}
         self._seen = self._health.seen() if self._reads_late else None
@@ -95,7 +95,7 @@ class Recorder:
 
     def before_update(self, state: "State") -> None:
         """The gradients are there; weights, optimiser and scaler are still as they were before the step."""
-        if self._stopped:
+        if self._stopped and self._flat is not None:
             return
         is_new = self._flat is None or self._identity != identity(state)
         if not is_new:
