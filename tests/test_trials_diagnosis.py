@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.fault_injection import judged
+from benchmarks.fault_injection import judged, planted
 from benchmarks.faults import FAULTS
 from benchmarks.healthy_runs import BASE as HEALTHY
 from benchmarks.healthy_runs import one_run
@@ -36,6 +36,11 @@ PLANTED = (  # one or two of each cause, the quick ones; benchmarks/fault_inject
     "running_mean_offset/unet/encoder.0.5/float32/early",
     "one_module_jumps/unet/encoder.2.3/float32/early",
 )
+OVERFLOWS = (  # weights that double from step to step, until a convolution passes 65,504
+    "conv_weights_grow/unet/encoder.0.3/amp/early",
+    "deconv_grows/unet/decoder.upsamplers.0.0/amp/early",
+    "conv_weights_grow/resnet34_unet/last_step.1/amp/early",
+)
 
 
 def account_of(config, folder) -> dict:
@@ -59,6 +64,21 @@ def overflowing(tiny, tmp_path_factory):
 def test_a_planted_fault_is_told_by_cause_phase_and_module(name, pets_root):
     row = judged(name)
     assert row["right"], row
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", OVERFLOWS)
+def test_an_overflow_is_at_the_same_step_and_place_on_a_cpu_as_on_a_gpu(name, pets_root, tmp_path):
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    on = {
+        device: planted(dataclasses.replace(fault, config={**fault.config, "device": device}), tmp_path / device)
+        for device in ("cuda", "cpu")
+    }
+    seen = ("where", "step", "phase", "module")
+    assert [on["cuda"][key] for key in seen] == [on["cpu"][key] for key in seen]
+    first = take_again(capsule.read(tmp_path / "cuda" / CAPSULE), traced=True).first
+    assert (first.phase, first.module) == (on["cuda"]["phase"], on["cuda"]["module"])
 
 
 @pytest.mark.parametrize("cause", ["scale_collapse", "loss_domain", "bad_data", "optimizer_instability"])
