@@ -50,7 +50,15 @@ def design_sentence(design: Design) -> str:
 def told(found: pd.DataFrame, metric: str) -> list[str]:
     """A sentence for each comparison that has a number, interactions only where they are decided."""
     single = ~found["axis"].str.contains(" x ") | found["decided"]
-    return [sentence(row, metric) for row in found[single & found["difference"].notna()].to_dict("records")]
+    shown = found[single & found["difference"].notna()]
+    alike = shown["what"].ne(metric) & shown["difference"].eq(0)
+    if alike.sum() < 2:
+        return [sentence(row, metric) for row in shown.to_dict("records")]
+    counted = f"In {alike.sum()} comparisons the share of diverged trials is the same on both sides"
+    return [
+        *(sentence(row, metric) for row in shown[~alike].to_dict("records")),
+        f"{counted}; the table has their intervals.",
+    ]
 
 
 def sentence(row: dict, metric: str) -> str:

@@ -5,6 +5,7 @@ import json
 import pytest
 from analysis_fixtures import ACCOUNT, STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
+from analysis import effect_section
 from analysis.comparisons import compare
 from analysis.designs import design_of
 from analysis.factors import factors_of
@@ -22,12 +23,17 @@ SPACE = {
 GRID = {"search": "grid", "scheduler": "none"}
 
 
-def said(folder, trials, options=GRID, **changed) -> list[str]:
+def compared(folder, trials, options=GRID, **changed):
+    """The study, its factors, design and comparisons."""
     record = STUDY | {"space": SPACE, "options": STUDY["options"] | options, "num_trials": len(trials)} | changed
     study = load_study(write_study(folder, trials, study=record))
     factors, _ = factors_of(study.study, study.trials)
     design = design_of(study.study["options"], study.trials)
-    found = compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
+    return study, factors, design, compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
+
+
+def said(folder, trials, options=GRID, **changed) -> list[str]:
+    study, factors, design, found = compared(folder, trials, options, **changed)
     return headline(study, factors, found, design)
 
 
@@ -120,3 +126,11 @@ def test_less_of_a_loss_is_told_as_less(tmp_path):
     options = {"search": "optuna", "scheduler": "none", "metric": "val_loss", "mode": "min"}
     told = said(tmp_path, grid(0.05), options=options)[0]
     assert "deconv is 0.0503 of val_loss below bilinear" in told, told
+
+
+def test_where_nothing_diverged_the_settings_are_not_told_one_by_one(tmp_path):
+    *_, found = compared(tmp_path, grid(0.05))
+    lines = [text for text in effect_section.told(found, "val_dice") if "diverged" in text]
+    assert lines == [
+        "In 2 comparisons the share of diverged trials is the same on both sides; the table has their intervals."
+    ]
