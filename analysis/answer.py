@@ -6,7 +6,6 @@ import pandas as pd
 
 from analysis.designs import BLIND_SEARCHES, NO_SCHEDULERS
 from analysis.effects import (
-    BAD,
     causes,
     common_remedies,
     divergences,
@@ -19,9 +18,9 @@ from analysis.factors import Factor
 from analysis.load import Study
 from analysis.records import is_number
 from analysis.wording import count, listed, settings_text, show
+from analysis.words import BAD, DID
 
 FEW_TRIALS = 5  # a level
-BAD_WORDS = {"diverged": "diverged", "frozen": "froze"}
 
 
 def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
@@ -148,7 +147,7 @@ def divergence_sentence(facts: dict) -> str:
     where = f", in the {first['where']}" if first["where"] and first["where"] != "frozen" else ""
     epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
     how = [word for word in BAD if facts["outcomes"].get(word)]
-    diverged = f"{number} of {count(facts['num_trials'], 'trial')} {' or '.join(BAD_WORDS[word] for word in how)}"
+    diverged = f"{number} of {count(facts['num_trials'], 'trial')} {' or '.join(DID[word] for word in how)}"
     return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}."
 
 

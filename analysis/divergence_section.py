@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import charts, divergence_charts
-from analysis.effects import BAD, divergences
+from analysis.effects import divergences
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.figures import colours_of, divergence_picture
 from analysis.headroom import Headroom, read_headroom
@@ -15,6 +15,7 @@ from analysis.load import Study
 from analysis.page import Items, Picture, Section, Table, Text, slug
 from analysis.survival import epochs_spent, incidence_by, survival_table
 from analysis.wording import count, listed, show
+from analysis.words import BAD
 
 TITLE = "Which trials diverged, when and why"
 MOST_PICTURES = 4  # of incidence: the axes whose levels differ most clearly

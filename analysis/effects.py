@@ -6,19 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.factors import Factor, label, levels, numbers, present_levels
-
-BAD = ("diverged", "frozen")
-MEANINGS = {  # of the outcomes, in the order of the tables
-    "completed": "trained to its end",
-    "pruned": "stopped by the scheduler as one of the worse",
-    "diverged": "values not finite, a loss scale too low, too many skipped steps, or an exploded validation loss",
-    "frozen": "weights stood still, every step skipped",
-    "out_of_memory": "needed more memory than there was",
-    "failed": "raised an error",
-    "interrupted": "ended without a word of its own",
-    "running": "no end recorded in a study that is still open",
-    "not started": "planned, but has no folder",
-}
+from analysis.words import BAD, OUTCOMES
 
 
 def name_hash(folder: object) -> int:
@@ -119,9 +107,9 @@ def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
     counts = trials["outcome"].value_counts().to_dict()
     if planned is not None and planned > len(trials):
         counts["not started"] = planned - len(trials)
-    order = [*MEANINGS, *sorted(set(counts) - set(MEANINGS))]
+    order = [*OUTCOMES, *sorted(set(counts) - set(OUTCOMES))]
     rows = [
-        {"outcome": name, "num_trials": int(counts[name]), "meaning": MEANINGS.get(name, "no known outcome")}
+        {"outcome": name, "num_trials": int(counts[name]), "meaning": OUTCOMES.get(name, "no known outcome")}
         for name in order
         if name in counts
     ]

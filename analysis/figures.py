@@ -7,12 +7,13 @@ import pandas as pd
 
 from analysis import charts
 from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves, medians, num_without_curve, some_of
-from analysis.effects import BAD, name_hash
+from analysis.effects import name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.page import Picture, slug
 from analysis.pictures import Example, NoPicture, draw_examples, draw_side_by_side, examples, paired_examples
 from analysis.search_course import boundary
 from analysis.wording import count, level_text, listed
+from analysis.words import BAD
 
 IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
 MOST_LINES = 300  # in a figure

@@ -5,30 +5,15 @@ from collections import Counter
 
 import pandas as pd
 
+from analysis import words
 from analysis.designs import Design
-from analysis.effects import BAD
 from analysis.factors import Factor, levels, present_levels
 from analysis.load import Study
 from analysis.wording import count, gap_text, level_text, listed
+from analysis.words import BAD
 
 MOST_ASKED, MOST_OTHERS = 3, 2  # sentences on the axes that were asked about, and on others
 FEWEST_ALIKE = 3  # diverged trials with a level in common before that is worth a sentence
-CAUSES = {  # one of them, several
-    "saturated_head": ("a saturated head", "saturated heads"),
-    "forward_overflow": ("an overflow in the forward pass", "overflows in the forward pass"),
-    "scale_collapse": ("a collapse of the loss scale", "collapses of the loss scale"),
-    "poisoned_batchnorm": ("a poisoned BatchNorm", "poisoned BatchNorms"),
-    "running_stats_explosion": ("exploded running statistics", "cases of exploded running statistics"),
-    "optimizer_instability": ("an unstable optimiser", "cases of an unstable optimiser"),
-    "loss_domain": ("a loss out of its domain", "losses out of their domain"),
-    "bad_data": ("bad data", "cases of bad data"),
-    "undetermined": ("of undetermined cause", "of undetermined cause"),
-}
-REMEDIES = {
-    "float32_head": "a float32 head",
-    "lower_scale": "a lower loss scale",
-    "guarded_statistics": "guarded BatchNorm statistics",
-}
 
 
 def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: Design) -> list[str]:
@@ -47,8 +32,8 @@ def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: D
 def asked_about(study: Study, factors: list[Factor]) -> list[str]:
     """The axes that the space's name names (upsample, amp, networks); all where it names none."""
     name = str(study.study.get("name") or study.study["space"].get("name") or "")
-    words = f"_{name.replace('-', '_')}_"
-    named = [factor.name for factor in factors if f"_{factor.name}_" in words or factor.title in name]
+    spaced = f"_{name.replace('-', '_')}_"
+    named = [factor.name for factor in factors if f"_{factor.name}_" in spaced or factor.title in name]
     return named or [factor.name for factor in factors]
 
 
@@ -216,45 +201,36 @@ def decided_text(found: pd.DataFrame, axis: str) -> str:
 
 
 def cause_sentences(trials: pd.DataFrame) -> list[str]:
-    """What the accounts of the diverged trials say."""
+    """Why trials diverged, where their records say so."""
     bad = trials[trials["outcome"].isin(BAD)]
-    told = bad["outcome_cause"].dropna()
-    if told.empty:
+    recorded = bad["outcome_cause"].dropna()
+    if recorded.empty:
         return []
-    counts = [(str(name), int(number)) for name, number in told.value_counts().items()]
-    words = [cause_text(name, number) for name, number in counts]
-    silent = len(bad) - len(told)
-    unknown = f"; {silent} left no account" if silent else ""
-    if len(counts) == 1 and counts[0][1] > 1:
-        all_of = "Both" if counts[0][1] == 2 else f"All {counts[0][1]}"
-        return [f"{all_of} were {words[0].split(' ', 1)[1]}{unknown}."]
-    return [f"Causes: {listed(words)}{unknown}."]
+    silent = len(bad) - len(recorded)
+    unknown = f"; not recorded for {count(silent, 'trial')}" if silent else ""
+    counts = [(words.cause(str(name)), int(number)) for name, number in recorded.value_counts().items()]
+    if len(counts) == 1:
+        return [f"The cause was {counts[0][0]}{in_all(counts[0][1])}{unknown}."]
+    return [f"Causes: {listed([f'{name} ({number})' for name, number in counts])}{unknown}."]
 
 
-def cause_text(name: str, number: int) -> str:
-    one, several = CAUSES.get(name, (name.replace("_", " "),) * 2)
-    return one if number == 1 else f"{number} {several}"
+def in_all(number: int) -> str:
+    return {1: "", 2: " in both"}.get(number, f" in all {number}")
 
 
 def cure_sentences(trials: pd.DataFrame) -> list[str]:
-    """Which remedies made the captured step right: in every account, else the one that did most often."""
+    """Under which remedies the captured step succeeds: in every trial, else the one that works most often."""
     bad = trials[trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()]
-    told = [set(str(names).split(", ")) - {""} for names in bad["outcome_remedies"].fillna("")]
-    counts = Counter(name for names in told for name in names)
+    worked = [set(str(names).split(", ")) - {""} for names in bad["outcome_remedies"].fillna("")]
+    counts, total = Counter(name for names in worked for name in names), len(worked)
     if not counts:
         return []
-    step = "the captured step of each" if len(told) > 1 else "the captured step"
-    always = sorted(name for name, number in counts.items() if number == len(told))
-    if always:
-        each = " (each by itself)" if len(always) > 1 else ""
-        most = [
-            (name, number) for name, number in counts.most_common() if name not in always and number > len(told) / 2
-        ]
-        also = "".join(f"; {remedy_text(name)} in {number} of {len(told)}" for name, number in most[:1])
-        return [f"What would have made {step} right{each}: {listed([remedy_text(name) for name in always])}{also}."]
-    name, number = max(sorted(counts.items()), key=lambda each: each[1])
-    return [f"No remedy fits all; {remedy_text(name)} would have made {number} of {len(told)} captured steps right."]
-
-
-def remedy_text(name: str) -> str:
-    return REMEDIES.get(name, name.replace("_", " "))
+    rerun = "We re-ran the step at which " + ("the trial" if total == 1 else f"each of the {total} trials") + " broke"
+    always = sorted(name for name, number in counts.items() if number == total)
+    often = [(name, number) for name, number in counts.most_common() if total / 2 < number < total]
+    if not always:
+        name, number = max(sorted(counts.items()), key=lambda each: each[1])
+        return [f"{rerun}: no remedy works for all; {words.remedy(name)} works in {number} of {total}."]
+    also = "".join(f", with {words.remedy(name)} in {number}" for name, number in often[:1])
+    names = listed([words.remedy(name) for name in always], "or")
+    return [f"{rerun}: with {names} it succeeds{in_all(total)}{also}."]

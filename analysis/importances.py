@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import BAD, measured, name_hash
+from analysis.effects import measured, name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
+from analysis.words import BAD
 
 FEWEST = 20  # trials, for anything to be said
 MOST_FOR_FANOVA = 500  # its forest takes a minute on 2,000

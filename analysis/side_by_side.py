@@ -9,7 +9,7 @@ from analysis.comparisons import compare, decided, settings_table
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
-from analysis.effects import BAD, outcome_counts, rank_trials
+from analysis.effects import outcome_counts, rank_trials
 from analysis.factors import Factor, factors_of
 from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
@@ -17,6 +17,7 @@ from analysis.load import Study
 from analysis.page import Items, Page, Section, Table, Text
 from analysis.records import is_number
 from analysis.wording import count, show
+from analysis.words import BAD
 
 STUDY = "study"  # the axis by which the two differ
 PARTS = ("space", "options", "fixed", "data")  # of study.json: what may differ

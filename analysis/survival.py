@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import BAD, event_epochs
+from analysis.effects import event_epochs
 from analysis.factors import Factor, levels, present_levels
 from analysis.intervals import NORMAL_QUANTILE, share_interval
+from analysis.words import BAD
 
 DIVERGED, PRUNED, CENSORED = "diverged", "pruned", "censored"
 COLUMNS = ("epoch", "num_at_risk", "num_diverged", "num_pruned", "incidence", "low", "high")

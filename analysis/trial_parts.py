@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.effects import BAD
 from analysis.load import Study
 from analysis.records import is_number, read_object, scalar
 from analysis.sparklines import Points
 from analysis.wording import listed
+from analysis.words import BAD
 
 MOST_MODULES = 6  # named in a trial's part
 MOST_PARTS, BEST_PARTS = 200, 10  # on the page; of the best whatever the others are

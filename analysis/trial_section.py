@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.effects import BAD, MEANINGS
 from analysis.factors import Factor
 from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
 from analysis.sparklines import sparkline
 from analysis.trial_parts import CURVES, TrialPart, diagnosis, evidence, shared_settings
 from analysis.wording import count, show
+from analysis.words import BAD, OUTCOMES
 
 
 def trial_section(
@@ -76,7 +76,7 @@ def ending(part: TrialPart, metric: str) -> str:
     seen += [f"step {show(row['outcome_step'])}"] if pd.notna(row.get("outcome_step")) else []
     place = row.get("outcome_where")
     seen += [f"seen in {place}"] if pd.notna(place) and place != "frozen" else []
-    meaning = MEANINGS.get(part.outcome, "no known outcome")
+    meaning = OUTCOMES.get(part.outcome, "no known outcome")
     sentence = f"{part.outcome.replace('_', ' ').capitalize()} ({meaning})"
     sentence += f", {', '.join(seen)}." if seen and part.outcome != "completed" else "."
     error = [str(row[name]) for name in ("error_type", "error_text") if pd.notna(row.get(name))]

@@ -90,20 +90,25 @@ def test_divergence_comes_first_where_no_score_is_decided(tmp_path):
 
 def test_causes_and_the_cure_of_all_are_told(tmp_path):
     told = said(tmp_path, [*grid(0.0), broken("deconv", seed=9), broken("bilinear", seed=9)])
-    assert "Both were saturated heads." in told
-    assert "What would have made the captured step of each right: a float32 head." in told
+    assert "The cause was a saturated head in both." in told
+    assert "We re-ran the step at which each of the 2 trials broke: with a float32 head it succeeds in both." in told
 
 
 def test_without_a_common_cure_the_commonest_is_told(tmp_path):
     trials = [broken("deconv", cures=("bfloat16",), seed=7), broken("deconv", cures=("bfloat16",), seed=8)]
     told = said(tmp_path, [*grid(0.0), *trials, broken("bilinear", seed=9)])
-    assert "No remedy fits all; bfloat16 would have made 2 of 3 captured steps right." in told
+    assert (
+        "We re-ran the step at which each of the 3 trials broke: no remedy works for all; bfloat16 works in 2 of 3."
+        in told
+    )
 
 
 def test_a_trial_without_an_account_is_counted_as_such(tmp_path):
     silent = broken("deconv", seed=7)
     silent.account = None
-    assert any("1 left no account" in each for each in said(tmp_path, [*grid(0.0), silent, broken("deconv", seed=8)]))
+    assert any(
+        "not recorded for 1 trial" in each for each in said(tmp_path, [*grid(0.0), silent, broken("deconv", seed=8)])
+    )
 
 
 @pytest.mark.parametrize("gain", [0.0, 0.05])

@@ -271,8 +271,8 @@ def test_the_report_names_causes_and_what_would_have_cured_all_of_them(tmp_path)
         (folder / "divergence.json").write_text(json.dumps(account))
     assert main([str(tmp_path / "s")]) == 0
     text = (tmp_path / "s/report/report.md").read_text()
-    assert "Both were saturated heads." in text
-    assert "What would have made the captured step of each right: a float32 head." in text
+    assert "The cause was a saturated head in both." in text
+    assert "broke: with a float32 head it succeeds in both." in text
 
 
 def test_a_broken_account_is_a_stated_gap(tmp_path):

@@ -30,7 +30,12 @@ CAUSES = (
     "bad_data",
     "undetermined",
 )
+PHASES = ("data", "forward", "loss", "backward", "unscale", "optimizer_step", "running_statistics")
 BLAMES = ("amp", "optimisation", "loss", "data", "unknown")
+REMEDIES = (
+    *("float32", "bfloat16", "float32_head", "clipping", "guarded_statistics", "lower_scale"),
+    "recalibrated_statistics",
+)
 BLAME_OF = {
     "saturated_head": "amp",
     "scale_collapse": "amp",
@@ -109,6 +114,7 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
         others = counterfactuals(kept, Deadline(budget_s), device, suspect)
     if seen:
         others = replace(others, remedies=(*others.remedies, seen.remedy(kept.config.max_val_loss_ratio)))
+    assert {remedy.name for remedy in others.remedies} <= set(REMEDIES)
     evidence = Evidence(kept, taken, others, seen)
     verdict = Verdict("bad_data", "data") if batch_problem else judge(evidence)
     return {

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 NEVER = torch.iinfo(torch.int64).max
 READ_LATE = 16  # steps between two looks from the host where each look would wait for the device
+EVENTS = (  # all that Divergence.where may be
+    *("targets", "outputs", "loss", "weights", "buffers", "val_outputs"),
+    *("loss_scale", "skipped_steps", "val_loss", "frozen"),
+)
 PLACES = ("targets", "outputs", "loss", "weights", "buffers")  # the order in which one step reaches them
 
 

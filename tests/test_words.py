@@ -1,0 +1,33 @@
+"""What trials writes and what analysis has words for are the same names, in both directions."""
+
+import pytest
+
+from analysis import charts, words
+from trials.numerics.diagnosis import BLAMES, CAUSES, PHASES, REMEDIES
+from trials.numerics.health import EVENTS
+from trials.outcome import BROKEN, OUTCOMES
+
+OF_THE_READER = {"running", "not started"}  # outcomes that no trial writes: they are read from what is not there
+
+
+@pytest.mark.parametrize(
+    ("written", "worded"),
+    [
+        (OUTCOMES, set(words.OUTCOMES) - OF_THE_READER),
+        (BROKEN, words.BAD),
+        (CAUSES, words.CAUSES),
+        (BLAMES, words.BLAMES),
+        (PHASES, words.PHASES),
+        (EVENTS, words.EVENTS),
+        (REMEDIES, words.REMEDIES),
+        (OUTCOMES, set(charts.OUTCOMES) - OF_THE_READER),
+    ],
+    ids=["outcomes", "bad outcomes", "causes", "blames", "phases", "events", "remedies", "outcomes in charts"],
+)
+def test_every_name_that_trials_writes_has_words_and_no_other(written, worded):
+    assert set(written) == set(worded)
+
+
+def test_a_name_of_a_later_version_is_shown_as_it_is():
+    assert words.remedy("warm_restart") == "warm restart"
+    assert words.cause("cosmic_ray") == "cosmic ray"
