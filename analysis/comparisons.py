@@ -91,10 +91,15 @@ def compare(
 
 
 def decided(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with p_holm, corrected over all of them, and `decided`."""
+    """The rows with p_holm and `decided`; num_tests, how many p values p_holm is corrected for.
+
+    The rows are all tests of a page: no other part of it brings a p value of its own (tests/test_analysis_family.py).
+    """
     could_tell = frame["p_least"] < ALPHA  # else it cannot be claimed whatever comes, and costs the others nothing
-    corrected = intervals.holm(frame["p"].where(could_tell).to_numpy(float))
-    return frame.assign(p_holm=corrected, decided=(corrected < ALPHA) & (frame["kind"] == "effect"))
+    p = frame["p"].where(could_tell).to_numpy(float)
+    corrected = intervals.holm(p)
+    is_decided = (corrected < ALPHA) & (frame["kind"] == "effect")
+    return frame.assign(p_holm=corrected, decided=is_decided, num_tests=int(np.isfinite(p).sum()))
 
 
 def compared_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:
@@ -265,7 +270,8 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
     shares = {"value_a": num_a / len(sides.all_a), "value_b": num_b / len(sides.all_b)}
     if sides.is_paired:
         a, b = bad[sides.pairs["a"]].to_numpy(), bad[sides.pairs["b"]].to_numpy()
-        estimate = intervals.paired_share_difference(int((a & ~b).sum()), int((b & ~a).sum()), len(a))
+        counts = [int(cell.sum()) for cell in (a & b, a & ~b, b & ~a, ~a & ~b)]
+        estimate = intervals.paired_share_difference(*counts)
         found = {"num_pairs": len(a), "num_seeds": sides.pairs["seed"].nunique(), "unit": "pairs", "num_left_out": 0}
     else:
         estimate = intervals.share_difference(num_a, len(sides.all_a), num_b, len(sides.all_b))

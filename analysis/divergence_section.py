@@ -10,7 +10,6 @@ from analysis.effects import divergences
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.figures import colours_of, divergence_picture
 from analysis.headroom import Headroom, read_headroom
-from analysis.intervals import holm
 from analysis.load import Study
 from analysis.page import Items, Picture, Section, Table, Text, slug
 from analysis.survival import epochs_spent, incidence_by, survival_table
@@ -18,7 +17,7 @@ from analysis.wording import count, listed, show
 from analysis.words import BAD
 
 TITLE = "Which trials diverged, when and why"
-MOST_PICTURES = 4  # of incidence: the axes whose levels differ most clearly
+MOST_PICTURES = 4  # of incidence: the axes with the widest gap between the intervals of two levels
 MOST_STRIPS = 3  # one a cause, the commonest first
 MOST_TRACES = 200
 NAIVE = (
@@ -29,8 +28,7 @@ NAIVE = (
 )
 TABLE_ABOUT = (
     "By level: the share that has diverged (or frozen) by last_epoch, with its 95 % interval (low, high; Aalen-Johansen"
-    " in discrete time). p_log_rank: whether an axis's levels diverge at the same rate per epoch (log-rank, large"
-    " samples); p_holm is corrected over the axes."
+    " in discrete time). Whether levels differ is tested among the comparisons, with all other tests of this page."
 )
 SPENT_ABOUT = (
     "Epochs from a trial's first abnormal step to its end, and the planned epochs that ending it has saved. As stopped"
@@ -66,12 +64,10 @@ def when_blocks(trials: pd.DataFrame, factors: list[Factor]) -> list:
     table = survival_table(trials, factors)
     if table.empty:
         return []
-    p = table.drop_duplicates("axis").set_index("axis")["p_log_rank"]
-    corrected = dict(zip(p.index, holm(p.to_numpy(float)), strict=True))
-    table = table.assign(p_holm=table["axis"].map(corrected))
     by_name = {factor.name: factor for factor in factors}
-    clearest = p.sort_values(kind="stable").index[:MOST_PICTURES]
-    pictures = [incidence_picture(trials, by_name[name], factors, table) for name in clearest]
+    bounds = table.groupby("axis", sort=False).agg(low=("low", "max"), high=("high", "min"))
+    apart = (bounds["low"] - bounds["high"]).sort_values(ascending=False, kind="stable")
+    pictures = [incidence_picture(trials, by_name[name], factors, table) for name in apart.index[:MOST_PICTURES]]
     note = [Text(NAIVE)] if table["num_pruned"].any() else []
     return [*note, *pictures, Table("incidence", TABLE_ABOUT, table)]
 
@@ -88,8 +84,7 @@ def incidence_picture(trials: pd.DataFrame, factor: Factor, factors: list[Factor
     ]
     return Picture(
         f"incidence_by_{slug(factor.name)}",
-        f"The share of trials that have diverged, by {factor.title}, with its 95 % band; log-rank p ="
-        f" {show(own[0]['p_log_rank'])}, corrected over the axes {show(own[0]['p_holm'])}.",
+        f"The share of trials that have diverged, by {factor.title}, with its 95 % band.",
         f"Cumulative incidence of divergence by {factor.title}: {'; '.join(told)}.",
         drawn,
     )

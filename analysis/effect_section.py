@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.designs import Design
 from analysis.headline import at, needed, units_text
 from analysis.page import Items, Section, Table, Text
-from analysis.wording import gap_text
+from analysis.wording import count, gap_text
 
 TITLE = "What the settings do"
 SHOWN = (
@@ -28,8 +28,15 @@ SHOWN = (
 CAPTION = (
     "Level a less level b. Pairs are equal in all other settings and in their seed, and compared after as many epochs"
     " as both measured; a pair of which one diverged or failed is left out of the metric. Intervals are 95 %, each for"
-    " itself; p_holm is corrected over the whole table, and decided means p_holm below 0.05 in a design that answers."
+    " itself. {family}"
     " Where trials were pruned, the share of diverged trials is too low by what pruning took away."
+)
+
+
+FAMILY = (
+    "p_holm is p after Holm's correction for {tests}, all that this page makes (of the metric, of divergence and of"
+    " interactions; a test that could not fall below 0.05 at its counts is not counted and has no p_holm). decided:"
+    " p_holm below 0.05 in a study that was randomised or a full grid, without early stopping."
 )
 
 
@@ -37,7 +44,8 @@ def effect_section(found: pd.DataFrame, design: Design, metric: str, level_table
     """Of the comparisons; only the levels' tables where nothing can be compared."""
     if found.empty:
         return Section(TITLE, level_tables)
-    table = Table("comparisons", CAPTION, found[list(SHOWN)].dropna(axis="columns", how="all"))
+    about = CAPTION.format(family=FAMILY.format(tests=count(int(found["num_tests"].iloc[0]), "test")))
+    table = Table("comparisons", about, found[list(SHOWN)].dropna(axis="columns", how="all"))
     return Section(TITLE, [Text(design_sentence(design)), Items(told(found, metric)), table, *level_tables])
 
 

@@ -96,17 +96,20 @@ def incidence_by(trials: pd.DataFrame, factor: Factor) -> dict[str, pd.DataFrame
 
 
 def survival_table(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
-    """A row a level of each choice, at the last epoch that a trial of it reached; p is of the axis."""
+    """A row a level of each choice, at the last epoch that a trial of it reached.
+
+    No test: whether levels differ in divergence is tested once, among the comparisons. A log-rank test takes trials
+    that share a setting as independent: p < 0.05 in 11 % of null studies of 6 settings with luck of their own.
+    """
     ends, rows = ends_of(trials), []
     for factor in factors:
         if factor.kind != "choice" or len(present_levels(trials, factor)) < 2:
             continue
         level = levels(trials, factor)
-        p = log_rank(ends[level.notna().to_numpy()], level.dropna().to_numpy(str))
         for name in present_levels(trials, factor):
             own = ends[(level == name).to_numpy() & (ends.epoch > 0)]
             if len(own.epoch):
-                rows.append({"axis": factor.name, "level": name} | level_row(own) | {"p_log_rank": p})
+                rows.append({"axis": factor.name, "level": name} | level_row(own))
     return pd.DataFrame(rows)
 
 
@@ -133,21 +136,8 @@ def without_pruning(ends: Ends) -> float:
     True only if a pruned trial was as likely to diverge later as one that went on, which a scheduler that stops the
     worse trials does not grant.
     """
-    from lifelines import KaplanMeierFitter  # takes a second to import
-
-    fitted = KaplanMeierFitter().fit(ends.epoch, ends.how == DIVERGED)
-    return 1 - float(fitted.survival_function_.iloc[-1, 0])
-
-
-def log_rank(ends: Ends, groups: np.ndarray) -> float:
-    """p that the hazard of divergence is the same in every group [n] (Mantel 1966; cause-specific: the others are
-    censored). nan where nothing diverged or one group was at risk."""
-    from lifelines.statistics import multivariate_logrank_test
-
-    bad, at_risk = ends.how == DIVERGED, ends.epoch > 0
-    if not bad.any() or len(np.unique(groups[at_risk])) < 2:
-        return math.nan
-    return float(multivariate_logrank_test(ends.epoch[at_risk], groups[at_risk], bad[at_risk]).p_value)
+    how = np.where(ends.how == PRUNED, CENSORED, ends.how)
+    return float(cumulative_incidence(Ends(ends.epoch, how))["incidence"].iloc[-1])
 
 
 def epochs_spent(trials: pd.DataFrame) -> pd.DataFrame:

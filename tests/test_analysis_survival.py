@@ -1,7 +1,6 @@
 """Cumulative incidence of divergence: against enumeration, against lifelines, and what each trial counts as."""
 
 import itertools
-import math
 import warnings
 
 import numpy as np
@@ -18,7 +17,6 @@ from analysis.survival import (
     cumulative_incidence,
     ends_of,
     epochs_spent,
-    log_rank,
     survival_table,
     variance,
     without_pruning,
@@ -102,6 +100,13 @@ def test_with_untied_times_it_agrees_with_lifelines_aalen_and_johansen():
     assert cumulative_incidence(sample)["incidence"].to_numpy() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_what_would_diverge_without_pruning_is_kaplan_and_meiers(seed):
+    sample = drawn(20, np.random.default_rng(seed))
+    fitted = KaplanMeierFitter().fit(sample.epoch, sample.how == DIVERGED)
+    assert without_pruning(sample) == pytest.approx(1 - fitted.survival_function_.iloc[-1, 0])
+
+
 def test_pruning_counted_as_censoring_raises_the_rate():
     sample = ends((1, PRUNED), (1, PRUNED), (2, DIVERGED), (3, CENSORED))
     assert cumulative_incidence(sample)["incidence"].iloc[-1] == pytest.approx(0.25)
@@ -144,22 +149,6 @@ def test_a_diverged_trial_whose_epoch_is_not_recorded_ends_after_those_it_traine
 
 def test_a_frozen_trial_counts_as_diverged_and_a_failed_one_as_censored():
     assert ends_of(trials(("frozen", 3, 4), ("failed", 3, 4))).how.tolist() == [DIVERGED, CENSORED]
-
-
-def test_the_log_rank_test_is_scipys():
-    from scipy.stats import CensoredData, logrank
-
-    rng = np.random.default_rng(5)
-    sample, group = drawn(60, rng), rng.integers(0, 2, 60).astype(str)
-    sides = [
-        CensoredData.right_censored(sample.epoch[group == name], (sample.how != DIVERGED)[group == name])
-        for name in ("0", "1")
-    ]
-    assert log_rank(sample, group) == pytest.approx(logrank(*sides).pvalue)
-
-
-def test_no_divergence_gives_no_p():
-    assert math.isnan(log_rank(ends((3, CENSORED), (3, CENSORED)), np.array(["a", "b"])))
 
 
 def test_the_table_has_a_row_a_level():
