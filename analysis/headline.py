@@ -61,13 +61,15 @@ def metric_sentence(row: dict, metric: str, mode: str, design: Design) -> str:
         return f"An association, not an effect: {better} is {by} {where} {worse}{at(row)} {basis}."
     return (
         f"The data do not say whether {better} is better than {worse}: it leads by {by}{at(row)} {basis}"
-        f"{alone(low)}{needed(row)}."
+        f"{alone(row, low)}{needed(row)}."
     )
 
 
-def alone(low: float) -> str:
+def alone(row: dict, low: float) -> str:
     """Of an interval that leaves 0 out although nothing is decided."""
-    return "; by itself its interval would say so, corrected over the page's comparisons it does not" if low > 0 else ""
+    if not low > 0:
+        return ""
+    return f"; significant on its own, but not after correcting for the {count(row['num_tests'], 'test')} on this page"
 
 
 def oriented(row: dict, mode: str) -> tuple[str, str, float, float, float]:
@@ -197,7 +199,7 @@ def decided_text(found: pd.DataFrame, axis: str) -> str:
     told = f" (a difference of {100 * gap:.0f} percentage points{pairs}, 95 % CI {100 * low:.0f} to {100 * high:.0f}"
     if row["decided"] or row["kind"] != "effect":
         return f"{told})"
-    return f"{told}{alone(low) or ': not enough to tell'})"
+    return f"{told}{alone(row, low) or ': not enough to tell'})"
 
 
 def cause_sentences(trials: pd.DataFrame) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
 from analysis.contents import build
+from analysis.headline import alone
 from analysis.intervals import holm
 from analysis.load import load_study
 from analysis.page import Picture, Table
@@ -58,3 +59,9 @@ def test_the_caption_says_how_many_tests_are_corrected_for(pages, which):
 def test_no_figure_brings_a_p_of_its_own(pages):
     captions = [picture.caption for page in pages.values() for picture in page.blocks(Picture)]
     assert not [caption for caption in captions if re.search(r"\bp = ", caption)]
+
+
+def test_what_only_the_correction_leaves_open_is_said_with_the_number_of_tests():
+    expected = "; significant on its own, but not after correcting for the 12 tests on this page"
+    assert alone({"num_tests": 12}, low=0.1) == expected
+    assert alone({"num_tests": 12}, low=-0.1) == ""

@@ -1,8 +1,11 @@
 """Who may import whom, and what is promised of the code as a whole."""
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,22 @@ def test_the_analysis_needs_neither_torch_nor_ray():
 def test_trials_need_no_ray():
     code = "import sys, trials.train, trials.predict; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_nothing_that_users_install_is_under_the_gpl():
+    wanted = list(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    licences = {}
+    while wanted:
+        name = re.match(r"[\w.-]+", wanted.pop())[0].lower()
+        if name in licences:
+            continue
+        try:
+            about = metadata.metadata(name)
+        except metadata.PackageNotFoundError:  # of another system
+            continue
+        classifiers = [each for each in about.get_all("Classifier") or [] if each.startswith("License")]
+        licences[name] = " ".join([about.get("License-Expression") or "", *classifiers])
+        wanted += [each for each in metadata.requires(name) or [] if "extra ==" not in each]
+    assert len(licences) > 50
+    gpl = re.compile(r"(?<!L)GPL|(?<!Lesser )General Public")
+    assert not {name: text for name, text in licences.items() if gpl.search(text)}
