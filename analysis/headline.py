@@ -30,11 +30,18 @@ def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: D
 
 
 def asked_about(study: Study, factors: list[Factor]) -> list[str]:
-    """The axes that the space's name names (upsample, amp, networks); all where it names none."""
-    name = str(study.study.get("name") or study.study["space"].get("name") or "")
+    """The axes that the space asks about, else those that its name has (older records); all where it names none."""
+    space = study.study["space"]
+    asked = (
+        space.get("asks") if isinstance(space.get("asks"), list) else words_of(str(space.get("name") or ""), factors)
+    )
+    return [factor.name for factor in factors if factor.name in asked] or [factor.name for factor in factors]
+
+
+def words_of(name: str, factors: list[Factor]) -> list[str]:
+    """The axes whose names or titles are in the name of a space: upsample_amp, networks."""
     spaced = f"_{name.replace('-', '_')}_"
-    named = [factor.name for factor in factors if f"_{factor.name}_" in spaced or factor.title in name]
-    return named or [factor.name for factor in factors]
+    return [factor.name for factor in factors if f"_{factor.name}_" in spaced or factor.title in name]
 
 
 def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design: Design) -> list[str]:

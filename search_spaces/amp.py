@@ -14,4 +14,5 @@ SPACE = Space(
     },
     baseline={"model": "unet", "amp": True, "amp_dtype": "float16", "head": "sigmoid", "lr": 1e-3},
     conditions={"amp_dtype": ("amp", True)},
+    asks=("amp", "amp_dtype"),
 )

@@ -11,4 +11,5 @@ SPACE = Space(
         "lr": LogUniform(1e-4, 1e-2),
     },
     baseline={"model": "unet", "attention": "none", "lr": 1e-3},
+    asks=("model", "attention"),
 )

@@ -12,4 +12,5 @@ SPACE = Space(
         "weight_decay": LogUniform(1e-6, 1e-1),
     },
     baseline={"optimizer": "adam", "lr": 1e-3, "schedule": "cosine", "weight_decay": 1e-6},
+    asks=("optimizer", "lr", "schedule"),
 )

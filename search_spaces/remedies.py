@@ -22,4 +22,5 @@ SPACE = Space(
         "upsample": "deconv",
         "lr": 3e-3,
     },
+    asks=("float32_head", "loss_scale_floor", "clip_norm", "guard_statistics"),
 )

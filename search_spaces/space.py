@@ -84,6 +84,7 @@ class Space:
     fixed: TrialConfig field -> the one value it has in this space.
     baseline: a value for every axis; this configuration runs first.
     conditions: axis -> (other axis, value); the axis exists only where the other one has that value.
+    asks: the axes that the question is about, which the report answers first; empty where it is about all of them.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Space:
     fixed: Mapping[str, Value] = field(default_factory=dict)
     baseline: Mapping[str, Value] = field(default_factory=dict)
     conditions: Mapping[str, tuple[str, Value]] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.axes:
@@ -101,6 +103,8 @@ class Space:
                 raise ValueError(f"space {self.name!r}, axis {name!r} is {axis!r}; known: {_names(KINDS.values())}")
         if twice := sorted(set(self.axes) & set(self.fixed)):
             raise ValueError(f"space {self.name!r} both varies and fixes {twice}; keep each field in one of the two")
+        if strange := [name for name in self.asks if name not in self.axes]:
+            raise ValueError(f"space {self.name!r} asks about {strange}; what it can ask about: {', '.join(self.axes)}")
         self._check_conditions()
         self._check_baseline()
 
@@ -154,7 +158,9 @@ class Space:
         baseline = {name: value for name, value in self.baseline.items() if name in axes}
         for name in set(axes) - set(baseline) - set(conditions):
             baseline[name] = _any_value(axes[name])  # an axis whose condition now always holds
-        return replace(self, axes=axes, fixed={**self.fixed, **settings}, baseline=baseline, conditions=conditions)
+        asks = tuple(name for name in self.asks if name in axes)
+        fixed = {**self.fixed, **settings}
+        return replace(self, axes=axes, fixed=fixed, baseline=baseline, conditions=conditions, asks=asks)
 
     def to_dict(self) -> dict:
         """The space in full, as JSON can hold it."""
@@ -165,6 +171,7 @@ class Space:
             "fixed": dict(self.fixed),
             "baseline": dict(self.baseline),
             "conditions": {name: list(condition) for name, condition in self.conditions.items()},
+            "asks": list(self.asks),
         }
 
 
@@ -182,6 +189,7 @@ def space_from_dict(data: Mapping) -> Space:
         fixed=data["fixed"],
         baseline=data["baseline"],
         conditions={name: tuple(condition) for name, condition in data["conditions"].items()},  # type: ignore[misc]
+        asks=tuple(data.get("asks", ())),  # not in older ones
     )
 
 

@@ -13,4 +13,5 @@ SPACE = Space(
         "amp": Choice((False, True)),
     },
     baseline={"model": "unet", "upsample": "deconv", "lr": 1e-3, "batch_size": 16, "amp": False},
+    asks=("upsample",),
 )

@@ -45,7 +45,7 @@ class Study:
 
     @property
     def first(self) -> list[dict[str, Value]]:
-        """Configurations that are tried before the search's own: the baseline, or the whole grid."""
+        """Configurations that are tried before the search's own: the baseline; or all that a grid has, and no other."""
         if self.options.search == "grid":
             return grid(self.space, self.options.points)[: self.options.samples]
         return [dict(self.space.baseline)]

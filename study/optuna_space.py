@@ -40,15 +40,14 @@ def suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
 
 
 def grid(space: Space, points: Mapping[str, Sequence[Value]]) -> list[dict[str, Value]]:
-    """The baseline, and every other combination of the axes' values.
+    """Every combination of the axes' values and nothing else; the baseline first, where it is one of them.
 
     points: the values to try on each axis that is a range. Raises ValueError where they are missing or outside.
     """
     if foreign := sorted(set(points) - set(space.axes)):
         raise ValueError(f"--points for {', '.join(foreign)}, no axis of space {space.name!r}: {', '.join(space.axes)}")
-    baseline = dict(space.baseline)
     combinations = _combinations(space, {name: _values(space, name, points) for name in space.axes})
-    return [baseline, *(chosen for chosen in combinations if chosen != baseline)]
+    return sorted(combinations, key=lambda chosen: chosen != space.baseline)
 
 
 def _combinations(space: Space, values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:

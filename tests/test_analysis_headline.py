@@ -9,7 +9,7 @@ from analysis import effect_section
 from analysis.comparisons import compare
 from analysis.designs import design_of
 from analysis.factors import factors_of
-from analysis.headline import headline
+from analysis.headline import asked_about, headline
 from analysis.load import load_study
 
 SPACE = {
@@ -86,6 +86,21 @@ def test_divergence_comes_first_where_no_score_is_decided(tmp_path):
     trials = [trial for trial in grid(0.0) if not (trial.config["amp"] and trial.config["seed"] < 2)]
     trials += [broken(upsample, seed=seed) for upsample in ("deconv", "bilinear") for seed in range(2)]
     assert "diverged" in said(tmp_path, trials)[0]
+
+
+def test_the_question_is_read_from_the_space_and_not_from_the_studys_name(tmp_path):
+    study, factors, *_ = compared(tmp_path, grid(0.05), name="amp_run")
+    assert asked_about(study, factors) == ["upsample"]
+
+
+def test_a_space_says_what_it_asks_about(tmp_path):
+    study, factors, *_ = compared(tmp_path, grid(0.05), space=SPACE | {"asks": ["amp"]})
+    assert asked_about(study, factors) == ["amp"]
+
+
+def test_a_space_that_asks_about_nothing_in_particular_asks_about_all(tmp_path):
+    study, factors, *_ = compared(tmp_path, grid(0.05), space=SPACE | {"name": "mine", "asks": []})
+    assert asked_about(study, factors) == ["upsample", "amp"]
 
 
 def test_causes_and_the_cure_of_all_are_told(tmp_path):

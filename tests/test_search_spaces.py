@@ -57,6 +57,15 @@ def test_a_field_both_varied_and_fixed_is_refused():
         two_axes(fixed={"lr": 1e-3})
 
 
+def test_a_space_cannot_ask_about_what_does_not_vary():
+    with pytest.raises(ValueError, match=r"asks about \['head'\]; what it can ask about: amp, amp_dtype, lr"):
+        two_axes(asks=("head", "lr"))
+
+
+def test_what_is_fixed_is_asked_no_longer():
+    assert two_axes(asks=("amp", "lr")).fixing({"amp": True}).asks == ("lr",)
+
+
 def test_fixing_a_condition_as_fulfilled_keeps_the_dependent_axis():
     space = two_axes().fixing({"amp": True})
     assert set(space.axes) == {"amp_dtype", "lr"}

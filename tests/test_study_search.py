@@ -148,9 +148,14 @@ def test_every_space_suggests_values_on_its_axes(space):
 def test_a_grid_is_every_combination_once_and_the_baseline_first():
     combinations = grid(SPACE, {"lr": [1e-4, 1e-3]})
     assert len(combinations) == 2 * 3  # without AMP, and with either half format
-    assert grid(SPACE, {"lr": [1e-4]})[0] == dict(SPACE.baseline)  # also where it is none of the points
     assert combinations[0] == dict(SPACE.baseline)
     assert len({str(sorted(chosen.items())) for chosen in combinations}) == 6
+
+
+def test_a_grid_is_not_given_a_baseline_that_is_none_of_its_points():
+    combinations = grid(SPACE, {"lr": [1e-4, 1e-2]})
+    assert len(combinations) == 2 * 3
+    assert {chosen["lr"] for chosen in combinations} == {1e-4, 1e-2}
 
 
 def test_a_grid_refuses_a_continuous_axis_without_points():
