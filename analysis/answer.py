@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
+from analysis import words
 from analysis.designs import BLIND_SEARCHES, NO_SCHEDULERS
 from analysis.effects import (
     causes,
@@ -13,11 +14,12 @@ from analysis.effects import (
     outcome_counts,
     seed_spread,
     settings_columns,
+    unknown_divergences,
 )
 from analysis.factors import Factor
 from analysis.load import Study
 from analysis.records import is_number
-from analysis.wording import count, listed, settings_text, show
+from analysis.wording import count, listed, none_diverged, settings_text, show, unknown_text
 from analysis.words import BAD, DID
 
 FEW_TRIALS = 5  # a level
@@ -43,6 +45,7 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
         "test": study.test,
         "levels": {factor.name: level_summary(ranked, factor, study.metric).to_dict("records") for factor in choices},
         "first_divergence": next(iter(divergences(ranked, factors).to_dict("records")), None),
+        "unknown_divergences": unknown_divergences(ranked),
         "causes": causes(ranked),
         "common_remedies": common_remedies(ranked),
         "search": study.study["options"].get("search"),
@@ -131,24 +134,28 @@ def level_sentence(facts: dict, name: str, title: str, rows: list[dict]) -> str:
         return f"All trials so far have {name}={rows[0]['level']}: there is no other {title} to compare with."
     parts = [
         f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
-        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured, {row['num_diverged']} diverged)"
+        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured, {row['num_diverged']} diverged"
+        f"{', ' + str(row['num_unknown']) + ' unknown' if row['num_unknown'] else ''})"
         for row in rows
     ]
     return f"By {title}, the median of the trials' best {metric} is {listed(parts)}."
 
 
 def divergence_sentence(facts: dict) -> str:
+    """How many trials diverged, of how many that it is known of, and the earliest."""
     first, number = facts["first_divergence"], sum(facts["outcomes"].get(name, 0) for name in BAD)
+    unknown = facts["unknown_divergences"]
     if not facts["num_trials"]:
         return ""
     if first is None:
-        return "No trial diverged." if facts["state"] == "finished" else "No trial has diverged so far."
+        return none_diverged(facts["num_trials"], unknown, is_over=facts["state"] == "finished")
+    rest = f" (of {sum(unknown.values())} it is not known: {unknown_text(unknown)})" if unknown else ""
     step = f", step {show(first['step'])}" if is_number(first["step"]) else ""
-    where = f", in the {first['where']}" if first["where"] and first["where"] != "frozen" else ""
+    seen = f": {words.event(first['where'])}" if first["where"] else ""
     epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
     how = [word for word in BAD if facts["outcomes"].get(word)]
     diverged = f"{number} of {count(facts['num_trials'], 'trial')} {' or '.join(DID[word] for word in how)}"
-    return f"{diverged}, the earliest ({first['trial']}) at {epoch}{step}{where}."
+    return f"{diverged}{rest}, the earliest ({first['trial']}) at {epoch}{step}{seen}."
 
 
 def caution_sentences(facts: dict) -> list[str]:

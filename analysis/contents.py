@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
+from analysis.alerts import alerts
 from analysis.answer import facts_of, sentences
 from analysis.comparisons import compare
 from analysis.designs import design_of
@@ -55,7 +56,9 @@ def build(study: Study) -> tuple[Page, dict]:
     untrained = untrained_gaps(without_a_step(ranked, study.epochs))
     gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *untrained, *filter(None, [picture_gap])]
     parts = trial_parts(study, ranked)
+    warnings = alerts(study, ranked)
     sections = [
+        Section("Read this first", [Items(warnings)] if warnings else []),
         Section("The answer so far", [Items(said)]),
         effect_section(found, design, study.metric, level_tables(ranked, factors, study.metric)),
         importance_section(study, factors),
@@ -79,6 +82,7 @@ def build(study: Study) -> tuple[Page, dict]:
         "study": name,
         "folder": study.folder.name,
         "facts": facts,
+        "alerts": warnings,
         "sentences": said,
         "gaps": gaps,
         "trials": {part.folder: part_record(part) for part in parts},
@@ -243,7 +247,7 @@ def made_section(study: Study) -> Section:
         "command": origin.get("command"),
         "commit": commit,
         "created": record.get("created"),
-        "finished": record.get("finished"),
+        "finished": record.get("finished") or ("not yet" if study.state in ("running", "interrupted") else None),
     }
     for part in ("versions", "hardware"):
         values = origin.get(part)
@@ -251,7 +255,12 @@ def made_section(study: Study) -> Section:
         rows |= {f"{part}: {key}": value for key, value in values.items()} if named else {part: values}
     rows |= {f"option: {key}": value for key, value in record["options"].items()}
     rows |= {f"fixed: {key}": value for key, value in record["fixed"].items()}
-    frame = pd.DataFrame(
-        [{"what": key, "value": "not recorded" if value is None else show(value)} for key, value in rows.items()]
-    )
+    frame = pd.DataFrame([{"what": key, "value": value_text(key, value)} for key, value in rows.items()])
     return Section("How this was made", [Table("origin", "As study.json has it.", frame)])
+
+
+def value_text(name: str, value: object) -> str:
+    """An option that was left open is not set; of the origin, what is not there was not recorded."""
+    if value is not None:
+        return show(value)
+    return "not set" if name.startswith(("option: ", "fixed: ")) else "not recorded"

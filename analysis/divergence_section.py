@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from analysis import charts, divergence_charts
-from analysis.effects import divergences
+from analysis.effects import divergences, unknown_divergences
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.figures import colours_of, divergence_picture
 from analysis.headroom import Headroom, read_headroom
 from analysis.load import Study
 from analysis.page import Items, Picture, Section, Table, Text, slug
 from analysis.survival import epochs_spent, incidence_by, survival_table
-from analysis.wording import count, listed, show
+from analysis.wording import count, listed, none_diverged, show, unknown_text
 from analysis.words import BAD
 
 TITLE = "Which trials diverged, when and why"
@@ -38,12 +38,16 @@ SPENT_ABOUT = (
 
 def divergence_section(study: Study, factors: list[Factor]) -> Section:
     trials, found = study.trials, divergences(study.trials, factors)
+    unknown = unknown_divergences(trials)
     if found.empty:
-        none = f"None of {count(len(trials), 'trial')} diverged." if len(trials) else "No trial has started."
+        is_over = study.state == "finished"
+        none = none_diverged(len(trials), unknown, is_over=is_over) if len(trials) else "No trial has started."
         return Section(TITLE, [Text(none), *scale_picture(study)])
+    rest = f" (not known of {sum(unknown.values())}: {unknown_text(unknown)})" if unknown else ""
     caption = (
-        f"{len(found)} of {count(len(trials), 'trial')} diverged or froze; the earliest first, and where it was seen."
-        " Remedies are settings under which the captured step, not a whole run, is finite and agrees with float32's."
+        f"{len(found)} of {count(len(trials), 'trial')} diverged or froze{rest}; the earliest first, with the event"
+        " that showed it. Remedies are settings under which the captured step, not a whole run, is finite and agrees"
+        " with float32's."
     )
     return Section(
         TITLE,

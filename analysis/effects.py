@@ -85,6 +85,7 @@ def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataF
                 "highest": values.max() if len(values) else np.nan,
                 "num_pruned": int((group["outcome"] == "pruned").sum()),
                 "num_diverged": int(group["outcome"].isin(BAD).sum()),
+                "num_unknown": int((~divergence_known(group)).sum()),  # whether they would have diverged
             }
         )
     return pd.DataFrame(
@@ -98,6 +99,7 @@ def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataF
             "highest",
             "num_pruned",
             "num_diverged",
+            "num_unknown",
         ],
     )
 
@@ -114,6 +116,20 @@ def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
         if name in counts
     ]
     return pd.DataFrame(rows, columns=["outcome", "num_trials", "meaning"])
+
+
+def divergence_known(trials: pd.DataFrame) -> pd.Series:
+    """Whether it is known of each trial if it diverged: it did, or it ended otherwise and its curve was read."""
+    ended = trials["outcome"].isin(["completed", "pruned"]) & numbers(trials, "num_epochs").gt(0)
+    return trials["outcome"].isin(BAD) | ended
+
+
+def unknown_divergences(trials: pd.DataFrame) -> dict[str, int]:
+    """How many trials it is not known of, by how they ended: {"failed": 2, "completed without a curve": 1}."""
+    counts = trials.loc[~divergence_known(trials), "outcome"].value_counts()
+    order = [*OUTCOMES, *sorted(set(counts.index) - set(OUTCOMES))]
+    ended = {name: f"{name} without a curve" for name in ("completed", "pruned")}
+    return {ended.get(name, name.replace("_", " ")): int(counts[name]) for name in order if name in counts}
 
 
 WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "outcome_remedies")

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis import words
 from analysis.designs import Design
+from analysis.effects import divergence_known
 from analysis.factors import Factor, levels, present_levels
 from analysis.load import Study
 from analysis.wording import count, gap_text, level_text, listed
@@ -148,7 +149,11 @@ def interaction_text(row: dict, metric: str, mode: str) -> str:
 def divergence_sentences(
     trials: pd.DataFrame, factors: list[Factor], found: pd.DataFrame, asked: list[str]
 ) -> list[str]:
-    """Where the diverged trials lie: a level they all share, and how they divide over the asked axes."""
+    """Where the diverged trials lie: a level they all share, and how they divide over the asked axes.
+
+    Counted are the trials of which it is known whether they diverged.
+    """
+    trials = trials[divergence_known(trials)]
     bad = trials["outcome"].isin(BAD)
     if not bad.any():
         return []

@@ -80,6 +80,14 @@ def kept_in(trial: Path) -> Path:
     return checkpoints[-1] if checkpoints else trial
 
 
+def predicted_share(trial: Path) -> float:
+    """The share of all pixels of a trial's validation masks that it predicts as the object. Raises UNREADABLE."""
+    with safe_open(kept_in(trial) / FILES[0], framework="numpy") as file:
+        metadata, packed = file.metadata() or {}, file.get_tensor("masks_packed")
+    num_pixels = int(metadata["height_px"]) * int(metadata["width_px"])
+    return float(np.unpackbits(packed, axis=1, count=num_pixels).mean(dtype=np.float64))
+
+
 def read_scores(path: Path) -> pd.DataFrame:
     """Columns name and dice, a row an image, in the order of validation.json."""
     with path.open(newline="", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from analysis.comparisons import compare, decided, settings_table
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
-from analysis.effects import outcome_counts, rank_trials
+from analysis.effects import divergence_known, outcome_counts, rank_trials
 from analysis.factors import Factor, factors_of
 from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
@@ -33,10 +33,11 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
     design = design_of_both(one, other)
     found = compare(both.trials, both.epochs, factors, both.metric, both.mode, design)
     found = decided(found[found["axis"].eq(STUDY)])
-    bad = both.trials["outcome"].isin(BAD)
+    known = both.trials[divergence_known(both.trials)]
+    bad = known["outcome"].isin(BAD)
     said = [
         *metric_sentences(found, [STUDY], both, design),
-        *(divided(both.trials, axis, bad, found, {}) if bad.any() else []),
+        *(divided(known, axis, bad, found, {}) if bad.any() else []),
         *pairing_sentences(both.trials, factors),
         *data_sentences(one, other),
     ]

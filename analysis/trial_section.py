@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.effects import unknown_divergences
 from analysis.factors import Factor
 from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
 from analysis.sparklines import sparkline
@@ -40,7 +41,10 @@ def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
     if not rest:
         return ""
     bad = int(ranked["outcome"].isin(BAD).sum()) - sum(part.outcome in BAD for part in parts)
-    of_them = f", {bad} of them diverged or frozen" if bad else ", none of them diverged"
+    shown = {part.folder for part in parts}
+    unknown = sum(unknown_divergences(ranked[~ranked["folder"].isin(shown)]).values())
+    of_them = f", {bad} of them diverged or frozen" if bad else "" if unknown else ", none of them diverged"
+    of_them += f", of {unknown} it is not known whether they diverged" if unknown else ""
     return (
         f" {count(rest, 'trial has', 'trials have')} no part here{of_them}: the best and the diverged come first,"
         " all are in tables/trials.csv and tables/epochs.csv."

@@ -31,6 +31,25 @@ def listed(parts: list[str], last: str = "and") -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""
 
 
+def unknown_text(unknown: dict[str, int]) -> str:
+    """2 failed, 1 interrupted"""
+    return ", ".join(f"{number} {name}" for name, number in unknown.items())
+
+
+def none_diverged(num_trials: int, unknown: dict[str, int], *, is_over: bool) -> str:
+    """Where no trial is known to have diverged: of how many that is known."""
+    num_unknown = sum(unknown.values())
+    known = num_trials - num_unknown
+    if not unknown:
+        return "No trial diverged." if is_over else "No trial has diverged so far."
+    if not known:
+        return f"Whether any trial diverged is not known ({unknown_text(unknown)})."
+    return (
+        f"No trial is known to have diverged: {known} of {num_trials} did not, of {num_unknown} it is not known"
+        f" ({unknown_text(unknown)})."
+    )
+
+
 def settings_text(row: dict, names: list[str]) -> str:
     return ", ".join(f"{name}={show(row[name], name)}" for name in names if name in row)
 

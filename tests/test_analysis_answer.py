@@ -93,7 +93,7 @@ def test_no_divergence_is_told(tmp_path):
 
 def test_the_earliest_divergence_is_told(tmp_path):
     told = answer(tmp_path, [*TWO, Trial(lines=[diverged_line(1, 0.1, step=4, where="weights")])])
-    assert "1 of 3 trials diverged, the earliest (a1b2c_00002) at epoch 1, step 4, in the weights." in told
+    assert "1 of 3 trials diverged, the earliest (a1b2c_00002) at epoch 1, step 4: weights were not finite." in told
 
 
 def test_a_running_study_says_so_and_who_is_missing(tmp_path):
@@ -119,5 +119,5 @@ def test_an_unknown_source_size_is_said():
 def test_a_frozen_trial_counts_as_one_that_went_wrong(tmp_path):
     frozen = Trial(lines=[line(1, 0.5, num_skipped_steps=32)], outcome=outcome("frozen", 1, step=32, where="frozen"))
     told = answer(tmp_path, [completed([0.8, 0.9]), frozen])
-    assert "1 of 2 trials froze, the earliest (a1b2c_00001) at epoch 1, step 32." in told
+    assert "1 of 2 trials froze, the earliest (a1b2c_00001) at epoch 1, step 32: every step of the epoch" in told
     assert "No trial diverged" not in told
