@@ -46,14 +46,30 @@ def words_of(name: str, factors: list[Factor]) -> list[str]:
 
 
 def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design: Design) -> list[str]:
-    """The asked axes' differences whatever they say, the others' only where they are decided; the clearest first."""
+    """The asked axes' differences whatever they say, the others' only where they are decided; the clearest first.
+
+    An association whose interval holds zero is no answer to anything: of those it is said how many there are.
+    """
     rows = found[(found["what"] == study.metric) & found["difference"].notna() & ~found["axis"].str.contains(" x ")]
     rows = rows.assign(open=~rows["decided"]).sort_values(["open", "p"], kind="stable")
+    unclear = pd.Series(not design.answers, rows.index) & ~(rows["low"].gt(0) | rows["high"].lt(0))
+    if len(rows) and unclear.all():
+        return [unclear_sentence(rows, study.metric)]
+    rows = rows[~unclear]
     is_asked = rows["axis"].isin(asked)
     first = rows[is_asked].head(MOST_ASKED)
     others = rows[~is_asked & rows["decided"]].head(MOST_OTHERS)
     chosen = pd.concat([first, others]).to_dict("records")
     return [metric_sentence(row, study.metric, study.mode, design) for row in chosen]
+
+
+def unclear_sentence(rows: pd.DataFrame, metric: str) -> str:
+    """Where nothing compared can be told from no difference."""
+    compared = count(len(rows), "difference")
+    return (
+        f"No setting is clearly associated with a better {metric}: of {compared} between levels none has a 95 %"
+        " interval that leaves out zero."
+    )
 
 
 def metric_sentence(row: dict, metric: str, mode: str, design: Design) -> str:

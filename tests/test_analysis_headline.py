@@ -73,6 +73,15 @@ def test_an_adaptive_search_gives_associations(tmp_path):
     assert told.startswith("An association, not an effect: deconv is 5.0 Dice points above bilinear")
 
 
+def test_an_association_whose_interval_holds_zero_is_no_headline(tmp_path):
+    trials = grid(0.0005, noise=(0.02, -0.02, 0.01, -0.01, 0.015, -0.014))
+    told = said(tmp_path, trials, options={"search": "optuna", "scheduler": "asha"})
+    assert told == [
+        "No setting is clearly associated with a better val_dice: of 2 differences between levels none has a 95 %"
+        " interval that leaves out zero."
+    ]
+
+
 def test_a_level_that_all_diverged_trials_share_is_named(tmp_path):
     trials = [trial for trial in grid(0.0) if not (trial.config["amp"] and trial.config["seed"] < 2)]
     trials += [broken(upsample, seed=seed) for upsample in ("deconv", "bilinear") for seed in range(2)]
