@@ -16,11 +16,10 @@ import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
-from ray.tune.logger import JsonLoggerCallback
 
 from search_spaces import Space
 from search_spaces.space import Value
-from study.monitoring import OutcomeWriter, Progress
+from study.monitoring import OutcomeWriter, Progress, ResultLines
 from study.options import Options
 from study.optuna_space import grid
 from study.search import make_searcher
@@ -168,7 +167,6 @@ def _restored(study: Study) -> Tuner:
         tune.with_resources(train_trial, resources(study.options, study.config)),
         resume_unfinished=True,
         restart_errored=False,
-        param_space=_constants(study),
     )
 
 
@@ -179,8 +177,9 @@ def _run_config(study: Study) -> RunConfig:
     return RunConfig(
         name=study.folder.name,
         storage_path=str(study.folder.parent),
-        callbacks=[JsonLoggerCallback(), writer, progress],
-        checkpoint_config=CheckpointConfig(num_to_keep=1),  # each holds the last state and the best weights
+        callbacks=[ResultLines(), writer, progress],
+        # the newest that was saved whole, and the newest of all, which may hold the best weights alone
+        checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute="saved"),
         failure_config=FailureConfig(max_failures=0),
         verbose=0,
     )

@@ -9,16 +9,43 @@ from pathlib import Path
 from typing import Any
 
 from ray import cloudpickle
+from ray.air.constants import EXPR_RESULT_FILE
 from ray.tune import Callback
 from ray.tune.experiment import Trial
+from ray.tune.logger import JsonLoggerCallback
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from trials.numerics.account import FILE as ACCOUNT
-from trials.outcome import Outcome, error_outcome, outcome_of
+from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, whole_lines
 
 ROWS_SHOWN = 15  # the best trials; a terminal is not endless
+
+
+class ResultLines(JsonLoggerCallback):
+    """result.json, a line an epoch: the epochs that a resumed trial repeats replace the lines that they had."""
+
+    def log_trial_start(self, trial: Trial) -> None:
+        """Opens the file, and sees how far it goes."""
+        super().log_trial_start(trial)
+        lines = whole_lines(self._path(trial).read_text())
+        self._epochs = {**getattr(self, "_epochs", {}), trial: lines[-1][1]["epoch"] if lines else 0}
+
+    def log_trial_result(self, iteration: int, trial: Trial, result: dict[str, Any]) -> None:
+        """Appends the line, in place of those from its epoch on."""
+        if trial not in self._trial_files:
+            self.log_trial_start(trial)
+        if result["epoch"] <= self._epochs[trial]:
+            self._trial_files[trial].close()
+            keep_lines_until(self._path(trial), result["epoch"] - 1)
+            self._trial_files[trial] = self._path(trial).open("at")
+        super().log_trial_result(iteration, trial, result)
+        self._epochs[trial] = result["epoch"]
+
+    @staticmethod
+    def _path(trial: Trial) -> Path:
+        return Path(trial.local_path) / EXPR_RESULT_FILE
 
 
 class OutcomeWriter(Callback):

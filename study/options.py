@@ -94,6 +94,7 @@ NOT_AXES = {
     "data": "trials are compared on one validation split",
     "data_root": "trials are compared on one validation split",
     "val_limit": "trials are compared on one validation split",
+    "checkpoint_every": "it changes what is written, not what is trained",
 }
 
 

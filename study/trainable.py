@@ -2,22 +2,26 @@
 
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import cv2
 import torch
-from pyarrow.fs import FileType
+from pyarrow.fs import FileSelector
 from ray import tune
 
-from trials.checkpoint import LAST
+from trials import checkpoint
 from trials.config import TrialConfig
+from trials.numerics.account import CAPSULE
 from trials.numerics.account import FILE as ACCOUNT
-from trials.training import run
+from trials.training import EpochMetrics, run
+
+HISTORY = "history.json"  # the epochs behind the state in a checkpoint
 
 # What a metric is worth at its worst, where a trial diverged before it had one. 100 is the bound of BCE in torch.
 WORST = {
@@ -33,24 +37,40 @@ METRIC_MODES = {name: "min" if worst else "max" for name, worst in WORST.items()
 
 def train_trial(params: dict[str, Any]) -> None:
     """One trial; `params` are a TrialConfig's fields."""
-    config = TrialConfig.from_dict(params)
+    config = TrialConfig.from_dict({"checkpoint_every": 1, **params})  # as a study was that was begun without it
     num_cpus = tune.get_context().get_trial_resources().required_resources.get("CPU", 1)
     for limit in (torch.set_num_threads, cv2.setNumThreads):  # a worker that is used again keeps the last trial's
         limit(max(1, int(num_cpus)))
     torch.cuda.empty_cache()  # nothing without a GPU
     with tempfile.TemporaryDirectory(prefix="segstudy-") as place:
-        out = Path(place)
+        out = Path(place) / "run"
         resume = _bring_back(tune.get_checkpoint(), out)
-        history_file = out / "history.json"
-        history = json.loads(history_file.read_text()) if resume else []
+        history_file = out / HISTORY
+        epoch = checkpoint.load(out / checkpoint.LAST)["epoch"] if resume else 0
+        history = json.loads(history_file.read_text())[:epoch] if resume else []
         for metrics in run(config, out=out, resume=resume):
             history.append(searchable([*history, asdict(metrics)]))
             if metrics.diverged_cause:  # for the trial's log in the dashboard
                 print((out / ACCOUNT).read_text())
-            if (out / LAST).is_file():  # there is something to resume from
+            if metrics.saved and (out / checkpoint.LAST).is_file():  # there is something to resume from
                 history_file.write_text(json.dumps(history))
-            checkpoint = tune.Checkpoint.from_directory(place) if any(out.iterdir()) else None
-            tune.report(history[-1], checkpoint=checkpoint)
+            tune.report(history[-1], checkpoint=_kept(out, metrics))
+
+
+def _kept(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:
+    """What Ray is to keep of the epoch: all where it was saved, else its weights without the state if it is the best.
+
+    Ray keeps the newest of each kind (see `_run_config`): a copy of the whole state at every epoch is what fills disks.
+    """
+    if metrics.saved:
+        return tune.Checkpoint.from_directory(out)
+    if metrics.best_epoch != metrics.epoch:
+        return None
+    best = out.with_name("best")
+    shutil.rmtree(best, ignore_errors=True)
+    left_out = shutil.ignore_patterns(checkpoint.LAST, HISTORY, CAPSULE)
+    shutil.copytree(out, best, ignore=left_out, copy_function=os.link)  # links: nothing is written twice
+    return tune.Checkpoint.from_directory(best)
 
 
 def searchable(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -72,20 +92,33 @@ def _is_missing(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
 
 
-def _bring_back(checkpoint: tune.Checkpoint | None, out: Path) -> bool:
-    """Copies the trial's checkpoint into `out`; False where there is none."""
-    if checkpoint is None:
+def _bring_back(newest: tune.Checkpoint | None, out: Path) -> bool:
+    """Copies the trial's state into `out` from the newest checkpoint that holds it; False where none does.
+
+    Ray names the newest of all, which may hold the best weights alone, or be gone where the study was killed between
+    the writing of a checkpoint and that of Ray's record of it. Those beyond Ray's record come last: their lines in
+    result.json may not have been written, and the last of them may have been cut short.
+    """
+    if newest is None:
         return False
-    if not _is_there(checkpoint):  # killed between the writing of a checkpoint and that of Ray's record of it
-        newest = sorted(Path(checkpoint.path).parent.glob("checkpoint_*/history.json"))
-        if not newest:
-            return False
-        checkpoint = tune.Checkpoint(str(newest[-1].parent))
-    with checkpoint.as_directory() as saved:
-        shutil.copytree(saved, out, dirs_exist_ok=True)
+    folder, recorded = PurePosixPath(newest.path).parent, PurePosixPath(newest.path).name
+    listed = newest.filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True))
+    names = sorted((info.base_name for info in listed if info.base_name.startswith("checkpoint_")), reverse=True)
+    for name in sorted(names, key=lambda name: name > recorded):  # stable: newest first in both
+        shutil.rmtree(out, ignore_errors=True)
+        with tune.Checkpoint(str(folder / name), newest.filesystem).as_directory() as saved:
+            shutil.copytree(saved, out)
+        if _is_whole(out):
+            return True
+    shutil.rmtree(out, ignore_errors=True)
+    return False
+
+
+def _is_whole(out: Path) -> bool:
+    """Whether there is a state to go on from, with the epochs behind it."""
+    try:
+        json.loads((out / HISTORY).read_text())
+        checkpoint.load(out / checkpoint.LAST)
+    except (OSError, ValueError):
+        return False
     return True
-
-
-def _is_there(checkpoint: tune.Checkpoint) -> bool:
-    assert checkpoint.filesystem is not None  # Ray finds it by the path
-    return checkpoint.filesystem.get_file_info(f"{checkpoint.path}/history.json").type != FileType.NotFound

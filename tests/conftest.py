@@ -26,6 +26,7 @@ TINY = {
     "augment": "flip",
     "lr": 3e-3,
     "diagnosis_budget_s": 1.0,
+    "checkpoint_every": 1,
 }
 
 

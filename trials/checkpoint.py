@@ -11,7 +11,7 @@ from trials.config import TrialConfig
 
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
 ARCHITECTURE = ("model", "width", "upsample", "attention", "head")
-MAY_CHANGE = ("data_root", "device", "num_workers")  # and the run is still the same
+MAY_CHANGE = ("data_root", "device", "num_workers", "checkpoint_every")  # and the run is still the same
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from trials.numerics.monitor import Monitor
 from trials.numerics.recorder import Recorder
 from trials.optimizers import OPTIMIZERS, SCHEDULES
 
+SAVE_AFTER_S = 120.0  # trained since the last checkpoint: what an interruption costs at most, and an epoch
 COUNTERS = (
     "epoch",
     "step",
@@ -51,6 +52,7 @@ class State:
     high_val_epochs: int = 0  # in a row until now, with a validation loss beyond max_val_loss_ratio
     num_rollbacks: int = 0
     seconds: float = 0.0  # trained so far, validation and checkpoints included
+    saved_seconds: float = 0.0  # of those, before the last checkpoint
 
 
 @dataclass
@@ -122,6 +124,7 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     state.scaler.load_state_dict(content["scaler"])
     for name in COUNTERS:
         setattr(state, name, content.get(name, getattr(state, name)))  # older checkpoints have fewer
+    state.saved_seconds = state.seconds
     watch.largest, watch.monitor.skipped_run = content.get("largest", {}), content.get("skipped_run", 0)
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
     if "recorder" in content:  # not in an older one
@@ -132,13 +135,26 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
         torch.cuda.set_rng_state_all(content["cuda_rng"])
 
 
-def keep(out: Path, state: State, watch: Watch, config: TrialConfig, best: Evaluation | None, names: list[str]) -> None:
-    """Writes the last state; and the best epoch's weights, masks and scores where this epoch is the best."""
+def is_due(state: State, config: TrialConfig) -> bool:
+    """Whether the last state is to be written after this epoch: its number says so, or the time trained since.
+
+    At 256 px and width 64 it is a quarter of a gigabyte, and an epoch may take seconds or an hour.
+    """
+    is_numbered = state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs
+    return is_numbered or state.seconds - state.saved_seconds >= SAVE_AFTER_S
+
+
+def keep_best(out: Path, state: State, config: TrialConfig, evaluation: Evaluation, names: list[str]) -> None:
+    """Writes the weights, masks and scores of this epoch, the best so far."""
     out.mkdir(parents=True, exist_ok=True)
-    if best:
-        write_best_validation(out, best, names, state.epoch, config.image_size)
-        checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
+    write_best_validation(out, evaluation, names, state.epoch, config.image_size)
+    checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
+
+
+def keep_last(out: Path, state: State, watch: Watch, config: TrialConfig) -> None:
+    """Writes the last state, from which a run goes on."""
     checkpoint.save(out / checkpoint.LAST, _last_content(state, watch, config))
+    state.saved_seconds = state.seconds
 
 
 def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:

@@ -21,7 +21,18 @@ from trials.numerics.health import Divergence, earliest, lowest_loss_scale
 from trials.numerics.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
-from trials.state import State, Watch, keep, new_state, new_watch, pick_device, restore, start_again
+from trials.state import (
+    State,
+    Watch,
+    is_due,
+    keep_best,
+    keep_last,
+    new_state,
+    new_watch,
+    pick_device,
+    restore,
+    start_again,
+)
 from trials.step import forward
 
 LAYERS = "layers.jsonl"
@@ -60,6 +71,7 @@ class EpochMetrics:
     diverged_blame: str | None  # of BLAMES
     best_epoch: int  # an epoch that was rolled back does not count
     best_val_dice: float | None  # None before there was one
+    saved: bool  # after it, what is needed to go on or to explain an event was written: see `run`
     images_per_s: float  # in training, loading included
     epoch_s: float  # validation and checkpoints included
 
@@ -80,10 +92,11 @@ class TrainedEpoch:
 def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -> Iterator[EpochMetrics]:
     """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or where it diverged if it stops.
 
-    out: a folder that gets last.pt, best.pt and the best epoch's validation masks and scores, written before their
-    epoch is yielded; layers.jsonl; and where it diverged a capsule (trials/numerics/capsule.py). resume: go on from
-    out/last.pt, with the numbers that an uninterrupted run gives: bit for bit on a CPU, under the thread count that
-    was saved and is set again.
+    out: a folder that gets best.pt and the best epoch's validation masks and scores; last.pt every
+    `config.checkpoint_every` epochs or two minutes, at an event that the run survives, and at its end; all before
+    their epoch is yielded; layers.jsonl; and where it diverged a capsule (trials/numerics/capsule.py). resume: go on
+    from out/last.pt, with the numbers that an uninterrupted run gives, the epochs since then once more: bit for bit
+    on a CPU, under the thread count that was saved and is set again.
     """
     device = pick_device(config.device)
     torch.backends.cudnn.allow_tf32 = config.tf32
@@ -108,6 +121,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         is_over = trained.divergence is not None and not goes_on
         evaluation = None if is_over else evaluate(state.model, prepared, val_indices, config, device)
         event = trained.divergence or _divergence_after_epoch(state, trained, evaluation, config)
+        is_first_event = event is not None and account is None
         state.epoch = epoch
         for layer, largest in largest_by_layer(trained.watched.layers).items():
             watch.largest.setdefault(layer, []).append(largest)
@@ -115,7 +129,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             _append_layers(out, trained.watched, epoch)
             if account:
                 account.went_on(time.perf_counter() - started)
-            elif event:  # of the first event only, over resumes too
+            elif is_first_event:  # over resumes too
                 account = Account(out, event, state.seconds + time.perf_counter() - started)
                 shown = event.where in VALIDATED
                 validation = first_images(prepared, val_indices, MAX_VALIDATION, config, device) if shown else None
@@ -123,6 +137,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
                 account.explain(device)
         is_frozen = event is not None and event.where == "frozen"
         state.seconds += time.perf_counter() - started
+        is_saved = out is not None and (is_first_event or is_due(state, config))
         if event and rollback and rollback.back(state, keep_scale=is_frozen):
             event = None
             start_again(watch, state, config)
@@ -130,12 +145,15 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             improved = evaluation is not None and _note_best(state, evaluation, trained)
             if rollback and state.high_val_epochs == 0:
                 rollback.remember(state)
-            if out is not None:
-                names = [prepared.names[index] for index in val_indices]
-                keep(out, state, watch, config, evaluation if improved else None, names)
+            if out is not None and improved:
+                keep_best(out, state, config, evaluation, [prepared.names[index] for index in val_indices])
+            if out is not None and is_saved:
+                keep_last(out, state, watch, config)
+        is_over = event is not None and not goes_on
+        is_saved = is_saved or (out is not None and is_over)
         seconds = time.perf_counter() - started
-        yield _metrics(state, config, watch, trained, evaluation, event, is_frozen, account, seconds)
-        if event and not goes_on:
+        yield _metrics(state, config, watch, trained, evaluation, event, is_frozen, account, is_saved, seconds)
+        if is_over:
             return
 
 
@@ -261,6 +279,7 @@ def _metrics(
     event: Divergence | None,
     is_frozen: bool,  # also where it was rolled back
     account: Account | None,
+    saved: bool,
     epoch_s: float,
 ) -> EpochMetrics:
     watched = trained.watched
@@ -296,6 +315,7 @@ def _metrics(
         diverged_blame=told.get("blame"),
         best_epoch=state.best_epoch,
         best_val_dice=state.best_val_dice if state.best_epoch else None,
+        saved=saved,
         images_per_s=trained.images_per_s,
         epoch_s=epoch_s,
     )
