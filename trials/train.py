@@ -180,7 +180,8 @@ def _with_progress(epochs: Iterator[EpochMetrics], config: TrialConfig, out: Pat
     from torch.utils.tensorboard import SummaryWriter  # a second to import, and needed only here
 
     first = _last_line(out).get("epoch", 0) + 1  # what an interrupted run drew from there on is drawn anew
-    with SummaryWriter(str(out / "tensorboard"), purge_step=first) as writer, tqdm(total=config.epochs, unit="epoch") as bar:
+    scalars = SummaryWriter(str(out / "tensorboard"), purge_step=first)
+    with scalars as writer, tqdm(total=config.epochs, unit="epoch") as bar:
         for metrics in epochs:
             bar.update(metrics.epoch - bar.n)
             bar.set_postfix_str(
