@@ -1,6 +1,7 @@
 """What may vary: one file a question. A new one is a file here and its name in the tuple below."""
 
 import runpy
+import traceback
 from pathlib import Path
 
 from search_spaces import amp, full, networks, optimizer, remedies, smoke, upsample
@@ -14,8 +15,8 @@ SPACES = {module.SPACE.name: module.SPACE for module in (upsample, amp, networks
 def load_space(name_or_file: str) -> Space:
     """The space of that name, or the SPACE that the Python file at that path defines.
 
-    Raises ValueError for an unknown name, FileNotFoundError for a path without a file, TypeError for a file
-    whose SPACE is missing or not a Space.
+    Raises ValueError for an unknown name and for a file that cannot be run, naming the line; FileNotFoundError for a
+    path without a file, TypeError for a file whose SPACE is missing or not a Space.
     """
     if name_or_file in SPACES:
         return SPACES[name_or_file]
@@ -26,7 +27,22 @@ def load_space(name_or_file: str) -> Space:
     path = Path(name_or_file)
     if not path.is_file():
         raise FileNotFoundError(f"no file at {path.absolute()}; --space takes {', '.join(SPACES)} or a .py file")
-    space = runpy.run_path(str(path)).get("SPACE")
+    try:
+        space = runpy.run_path(str(path)).get("SPACE")
+    except (Exception, SystemExit) as error:  # a user's own code may raise anything
+        raise ValueError(f"{path}{_line_of(error, path)}: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(space, Space):
         raise TypeError(f"{path}: SPACE is {space!r}; the file must define SPACE = Space(...) (search_spaces/space.py)")
     return space
+
+
+def _line_of(error: BaseException, path: Path) -> str:
+    """", line N" of the file in which the error arose; nothing where it says none."""
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f", line {error.lineno}"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]

@@ -110,6 +110,12 @@ class Space:
 
     def _check_conditions(self):
         names = list(self.axes)
+        for name, condition in self.conditions.items():
+            if isinstance(condition, str) or len(tuple(condition)) != 2:
+                raise ValueError(
+                    f"space {self.name!r}: conditions={{{name!r}: {condition!r}}}; a condition is (axis, value), "
+                    f"{{'amp_dtype': ('amp', True)}} for one"
+                )
         object.__setattr__(
             self, "conditions", {n: self.conditions[n] for n in sorted(self.conditions, key=_order(names))}
         )

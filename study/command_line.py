@@ -1,6 +1,7 @@
 """What may be typed after `python -m study.run`."""
 
 import argparse
+import difflib
 import math
 from typing import Any
 
@@ -9,13 +10,15 @@ from study.options import PRESETS
 from study.search import SAMPLERS
 from study.stopping import SCHEDULERS
 from study.trainable import METRIC_MODES
-from trials.config import parse
+from trials.config import FIELDS, parse
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(
         prog="python -m study.run",
+        usage="python -m study.run --space SPACE [OPTION ...]   (--help shows every option)",
+        allow_abbrev=False,  # --seed 7 would be taken for --seeds 7
         description="Trains many networks from a search space and reports what made them go right or wrong.",
     )
     p.add_argument("--space", help=f"{', '.join(SPACES)}, or a .py file that defines SPACE")
@@ -43,6 +46,28 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def options_of(arguments: list[str] | None) -> argparse.Namespace:
+    """What was typed; what is no option is answered with what was meant. Exits with 2 for bad input."""
+    made = parser()
+    options, unknown = made.parse_known_args(arguments)
+    if unknown:
+        made.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown[0], made)}")
+    return options
+
+
+def _meant(text: str, made: argparse.ArgumentParser) -> str:
+    option = text.partition("=")[0]
+    name = option.lstrip("-").replace("-", "_")
+    if name == "seed":
+        return "; --seeds k runs each configuration under seeds 0 to k - 1"
+    if name == "mode":
+        return "; the mode follows from --metric"
+    if name in FIELDS:
+        return f"; {name} is a setting: --set {name}=VALUE"
+    close = difflib.get_close_matches(option, [each for action in made._actions for each in action.option_strings])
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
 def points_of(texts: list[str]) -> dict[str, list]:
     """The values that the texts of `--points AXIS=A,B` name, by axis; ValueError for one that is not of that form."""
     points = {}
@@ -50,6 +75,8 @@ def points_of(texts: list[str]) -> dict[str, list]:
         name, equals, values = text.partition("=")
         if not equals:
             raise ValueError(f"--points {text!r}; it takes AXIS=A,B,C, --points lr=0.001,0.01 for one")
+        if name in points:
+            raise ValueError(f"--points {name} is given twice; name all its values in one")
         points[name] = [parse(name, value) for value in values.split(",")]
     return points
 
@@ -75,7 +102,8 @@ def _positive_float(text: str) -> float:
 
 
 def _fraction(text: str) -> float:
-    return _checked_number(text, float, lambda value: 0 <= value < math.inf, "0 or more")
+    words = "from 0 to 1, or a whole number of GPUs"
+    return _checked_number(text, float, lambda value: 0 <= value <= 1 or (value > 1 and value % 1 == 0), words)
 
 
 def _above_zero(text: str, kind: type) -> Any:

@@ -13,15 +13,17 @@ from typing import Any
 
 import optuna
 import ray
+import ray.exceptions
+import torch
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
 from ray.tune.experiment import Trial
 
 from search_spaces import Space
 from search_spaces.space import Value
+from study.grid import grid
 from study.monitoring import OutcomeWriter, Progress, ResultLines
 from study.options import Options
-from study.optuna_space import grid
 from study.search import make_searcher
 from study.stopping import SCHEDULERS
 from study.trainable import train_trial
@@ -46,25 +48,34 @@ class Study:
     def first(self) -> list[dict[str, Value]]:
         """Configurations that are tried before the search's own: the baseline; or all that a grid has, and no other."""
         if self.options.search == "grid":
-            return grid(self.space, self.options.points)[: self.options.samples]
+            return grid(self.space, self.options.points, self.options.samples)
         return [dict(self.space.baseline)]
 
 
 def connect(address: str | None) -> str:
-    """Connects to the Ray cluster at the address, or starts one here; gives the dashboard's URL."""
+    """Connects to the Ray cluster at the address, or starts one here; gives the dashboard's URL.
+
+    Raises ValueError where there is no cluster, or none can be started.
+    """
     os.environ.setdefault(
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1"
     )  # JSON alone: CSV drops keys, TensorBoardX drops NaN
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its banner would stand above our table
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends nothing home unless its user says so
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    context = ray.init(
-        address=address or "local",  # else Ray would join any cluster that it finds running here
-        include_dashboard=None if address else True,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        runtime_env={"env_vars": worker_environment()},
-    )
+    num_gpus = None if address else torch.cuda.device_count()  # Ray may see one that torch cannot use
+    try:
+        context = ray.init(
+            address=address or "local",  # else Ray would join any cluster that it finds running here
+            num_gpus=num_gpus,
+            include_dashboard=None if address else True,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+            runtime_env={"env_vars": worker_environment()},
+        )
+    except (RuntimeError, ConnectionError, TimeoutError, ray.exceptions.RayError) as error:
+        place = f"no Ray cluster was reached at --address {address}" if address else "Ray could not be started"
+        raise ValueError(f"{place}: {error}") from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else "none"
 
 
@@ -111,6 +122,8 @@ def stopped_by_ctrl_c() -> Iterator[None]:
 
 def check_resources(study: Study) -> None:
     """Raises ValueError where no trial could ever start; Ray would wait for ever."""
+    if study.config.device == "cuda" and not ray.cluster_resources().get("GPU"):
+        raise ValueError("device='cuda', but the cluster has no GPU; allowed here: auto, cpu (--set device=cpu)")
     for name, amount in resources(study.options, study.config).items():
         have = ray.cluster_resources().get(name.upper(), 0)
         if amount > have:

@@ -1,13 +1,13 @@
 """What a study was asked to do: the command line's options, complete, as they are written into study.json."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Choice, IntRange, Space
-from search_spaces.space import Axis, Value
+from search_spaces import Choice, Space
+from study.combinations import check_space, ends
 from study.trainable import METRIC_MODES
 from trials.config import TrialConfig, checked
 
@@ -81,6 +81,10 @@ def settle(space: Space, preset: str, settings: Mapping[str, Any]) -> tuple[Spac
         raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
     space = space.fixing(settings)
     fields = {**PRESETS[preset]["fields"], **space.fixed}
+    for name, value in space.fixed.items():
+        _check_field(space, name, value)
+    if "seed" in space.fixed:
+        raise ValueError(f"space {space.name!r} fixes seed; --seeds k runs each configuration under seeds 0 to k - 1")
     if fields.get("data_root"):
         fields["data_root"] = str(Path(fields["data_root"]).absolute())  # Ray's workers have another folder
     check_axes(space, fields)
@@ -99,21 +103,23 @@ NOT_AXES = {
 
 
 def check_axes(space: Space, fields: Mapping[str, Any]) -> None:
-    """Raises ValueError for a value on an axis that TrialConfig does not allow, whatever the other axes have."""
+    """Raises ValueError for values, or a combination of them, that TrialConfig does not allow.
+
+    fields: what the space does not vary.
+    """
     for name, axis in space.axes.items():
         if name in NOT_AXES:
             raise ValueError(f"space {space.name!r} varies {name}, which cannot be an axis: {NOT_AXES[name]}")
-        for value in _values_to_check(axis):
-            checked(name, value)
-            TrialConfig.from_dict({**fields, **space.baseline, name: value})
+        for value in ends(axis):
+            _check_field(space, name, value)
+    check_space(space, fields)
 
 
-def _values_to_check(axis: Axis) -> Iterable[Value]:
-    if isinstance(axis, Choice):
-        return axis.values
-    if isinstance(axis, IntRange):
-        return range(axis.low, axis.high + 1)
-    return (float(axis.low), float(axis.high))  # what is drawn from it is real, also where the ends are whole
+def _check_field(space: Space, name: str, value: object) -> None:
+    try:
+        checked(name, value)
+    except ValueError as error:
+        raise ValueError(f"space {space.name!r}: {error}") from None
 
 
 def largest_batch(space: Space, config: TrialConfig) -> int:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -15,16 +15,16 @@ from typing import Any
 import ray
 from ray.tune import ResultGrid
 
-from search_spaces import SPACES, load_space, space_from_dict
-from study import manifest
-from study.command_line import listing, parser, points_of
+from search_spaces import SPACES, Space, load_space, space_from_dict
+from study import manifest, preconditions
+from study.command_line import listing, options_of, parser, points_of
+from study.grid import grid
 from study.launch import Study, check_record, check_resources, connect, run_study
-from study.options import PRESETS, Options, largest_batch, settle
-from study.optuna_space import grid
+from study.options import PRESETS, Options, settle
 from study.planning import plan
 from trials import checkpoint
 from trials.config import TrialConfig, checked, parse_settings
-from trials.data import check_batch_size, describe
+from trials.data import describe
 from trials.outcome import BROKEN, INTERRUPTED
 from trials.predict import test_score
 
@@ -33,12 +33,15 @@ REPORT = Path(__file__).parents[1] / "analysis" / "report.py"
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0 for a finished study, 1 if every trial failed, 2 for bad input, 130 after Ctrl-C."""
-    options = parser().parse_args(arguments)
+    options = options_of(arguments)
     if options.list:
         print(listing())
         return 0
     try:
-        return _dry_run(options) if options.dry_run else _run(*_ready(options))
+        if options.dry_run:
+            return _dry_run(options)
+        with ExitStack() as held:
+            return _run(*_ready(options, held))
     except BadInput as error:
         print(f"study.run: {error}", file=sys.stderr)
         return 2
@@ -55,25 +58,39 @@ class BadInput(Exception):
 
 def _dry_run(options: argparse.Namespace) -> int:
     with _bad_input():
-        study, _ = _resumed(options) if options.resume else _asked(options)
+        study, _ = _checked(options)
         print(plan(study.space, study.config, study.options, study.num_trials).to_text(study.options))
     return 0
 
 
-def _ready(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
-    """The study with its data checked, its folder made and Ray started, and its manifest."""
+def _checked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+    """The study that is begun or resumed, and its manifest; raises for what this machine or the data cannot give."""
+    study, written = _resumed(options) if options.resume else _asked(options)
+    preconditions.check_machine(study.space, study.config, study.options, options.address)
+    preconditions.check_data(study.space, study.config)
+    return study, written
+
+
+def _ready(options: argparse.Namespace, held: ExitStack) -> tuple[Study, dict[str, Any]]:
+    """The study with its data checked, Ray started and then its folder made, and its manifest.
+
+    held: what is held until the study ends.
+    """
     with _bad_input():
-        study, written = _resumed(options) if options.resume else _asked(options)
+        study, written = _checked(options)
+        if options.resume:
+            held.enter_context(preconditions.sole_runner(study.folder))
         data = describe(study.config)
-        check_batch_size(largest_batch(study.space, study.config), data["num_train"])
-        if not options.resume:
-            study.folder.mkdir(parents=True)
-            manifest.write_validation(study.folder, study.config)
-        written = {**written, "data": data, "finished": None, "interrupted": False}
-        manifest.write(study.folder, written)
+        preconditions.check_same_data(written.get("data"), data)
         dashboard = connect(options.address)
         check_resources(study)
         check_record(study.folder)
+        if not options.resume:
+            held.enter_context(preconditions.new_folder(study.folder))
+            held.enter_context(preconditions.sole_runner(study.folder))
+            manifest.write_validation(study.folder, study.config)
+        written = {**written, "data": data, "finished": None, "interrupted": False}
+        manifest.write(study.folder, written)
     print(f"study      {study.folder}\nquestion   {study.space.question}\ndashboard  {dashboard}", file=sys.stderr)
     return study, written
 
@@ -84,7 +101,8 @@ def _bad_input() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        raise BadInput(error) from error
+        is_bare = isinstance(error, OSError) and error.filename and error.strerror
+        raise BadInput(f"{error.filename}: {error.strerror}" if is_bare else error) from error
 
 
 def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
@@ -96,10 +114,12 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     settings = parse_settings(options.set)
     for name in ("data", "data_root", "epochs"):
         if getattr(options, name) is not None:
+            if name in settings:
+                raise ValueError(f"--{name.replace('_', '-')} and --set {name} are the same setting; leave one out")
             settings[name] = checked(name, getattr(options, name))
     if options.gpus_per_trial == 0:
         settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
-    space, config = settle(load_space(options.space), options.preset, settings)
+    space, config = _settled(options.space, options.preset, settings)
     points = points_of(options.points)
     asked = Options(
         preset=options.preset,
@@ -115,9 +135,20 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
         points=points,
     )
     if options.search == "grid":
-        asked = replace(asked, samples=min(len(grid(space, points)), options.samples or sys.maxsize))
-    study = Study(_new_folder(options, space.name), space, config, asked)
+        asked = replace(asked, samples=len(grid(space, points, options.samples)))
+    name = f"{space.name}-{datetime.now():%Y%m%d-%H%M%S}" if options.name is None else options.name
+    folder = preconditions.place_of(options.results, name)
+    preconditions.check_unused(folder)
+    study = Study(folder, space, config, asked)
     return study, manifest.new_manifest(study.folder.name, space, config, asked, study.num_trials)
+
+
+def _settled(space: str, preset: str, settings: dict[str, Any]) -> tuple[Space, TrialConfig]:
+    try:
+        return settle(load_space(space), preset, settings)
+    except ValueError as error:
+        is_named = space in SPACES or str(error).startswith(space)
+        raise ValueError(error if is_named else f"{space}: {error}") from None
 
 
 def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
@@ -129,7 +160,7 @@ def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in changed)
         raise ValueError(f"--resume goes on with a study as it was asked for; leave out {named}")
     results = Path(options.results).absolute()
-    folder = results / options.name if options.name else _newest(results)
+    folder = _newest(results) if options.name is None else preconditions.place_of(options.results, options.name)
     written = manifest.read(folder)
     space = space_from_dict(written["space"])
     if options.space and load_space(options.space).name != space.name:
@@ -212,14 +243,6 @@ def _write_report(folder: Path) -> None:
 
 def _report_command(folder: Path) -> str:
     return f"python analysis/report.py {folder}"
-
-
-def _new_folder(options: argparse.Namespace, space_name: str) -> Path:
-    results = Path(options.results).absolute()
-    name = options.name or f"{space_name}-{datetime.now():%Y%m%d-%H%M%S}"
-    if (results / name).exists() and not options.dry_run:
-        raise FileExistsError(f"{results / name} exists; --resume goes on with it, another --name starts a new study")
-    return results / name
 
 
 def _newest(results: Path) -> Path:

@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import TrialState
 
 from search_spaces import SPACES, Choice, IntRange, LogUniform, Space, Uniform
-from study.optuna_space import SuggestFrom, grid, suggest
+from study.grid import grid
+from study.optuna_space import SuggestFrom, suggest
 from study.search import make_searcher
 from study.trainable import searchable
 from trials.training import EpochMetrics

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,16 +36,16 @@ class TrialConfig:
     model: str = _one_of("unet", MODELS)
     upsample: str = _one_of("deconv", UPSAMPLERS)
     attention: str = _one_of("none", ATTENTIONS)  # on the encoder's outputs
-    width: int = _number(64, 1)  # channels of the first stage, the report's n
+    width: int = _number(64, 1, 1024)  # channels of the first stage, the report's n
     head: str = _one_of("sigmoid", HEADS)
 
     loss: str = _one_of("bce", LOSSES)
-    focal_gamma: float = _number(2.0, 0)  # read by loss=focal
+    focal_gamma: float = _number(2.0, 0, FLOAT32_MAX)  # read by loss=focal
     hard_fraction: float = _number(0.25, 0, 1, above=True)  # read by loss=hard_bce
 
     optimizer: str = _one_of("adam", OPTIMIZERS)
     lr: float = _number(1e-3, 0, FLOAT32_MAX, above=True)  # the highest of the schedule
-    weight_decay: float = _number(0.0, 0)
+    weight_decay: float = _number(0.0, 0, FLOAT32_MAX)
     momentum: float = _number(0.9, 0, 1)  # read by optimizer=sgd
     schedule: str = _one_of("cosine", SCHEDULES)
     batch_size: int = _number(32, 1)
@@ -71,11 +71,11 @@ class TrialConfig:
     guard_statistics: bool = False  # BatchNorm's running statistics are kept only where the step was taken
     loss_scale_floor: float = _number(0.0, 0, FLOAT32_MAX)  # 0: none, as in torch
     float32_head: bool = False  # the head outside autocast
-    clip_norm: float = _number(0.0, 0)  # of the unscaled gradients; 0: not clipped, as in the report
+    clip_norm: float = _number(0.0, 0, FLOAT32_MAX)  # of the unscaled gradients; 0: not clipped, as in the report
 
     data: str = _one_of("drawn", DATASETS)
     data_root: str = ""  # empty: where torchvision would download to
-    image_size: int = _number(256, 16)  # height and width, px
+    image_size: int = _number(256, 16, 8192)  # height and width, px
     border: str = _one_of("pet", BORDERS)  # what the trimaps' border (3) counts as
     train_limit: int = _number(0, 0)  # images used; 0 = all
     val_limit: int = _number(0, 0)
@@ -96,7 +96,7 @@ class TrialConfig:
     seed: int = _number(0, 0, 2**31 - 1)
     checkpoint_every: int = _number(10, 1)  # epochs, until the state is written down to be resumed: trials/state.py
     device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one
-    num_workers: int = _number(0, 0)  # processes that load images
+    num_workers: int = _number(0, 0, 256)  # processes that load images
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
@@ -107,12 +107,8 @@ class TrialConfig:
         for name in values:
             _field(name)
         config = cls(**{name: checked(name, value) for name, value in values.items()})
-        check_size(config.model, config.image_size)
-        if config.loss_scale_floor > config.loss_scale_init:
-            raise ValueError(
-                f"loss_scale_floor={config.loss_scale_floor:g} is above loss_scale_init={config.loss_scale_init:g}; "
-                f"a floor is at most the scale that a run begins with ({WHERE})"
-            )
+        for names, check in CONSTRAINTS:
+            check(*(getattr(config, name) for name in names))
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +117,32 @@ class TrialConfig:
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(TrialConfig)}
+DEFAULTS = {name: f.default for name, f in FIELDS.items()}
+
+
+def _check_loss_scale_floor(loss_scale_floor: float, loss_scale_init: float) -> None:
+    if loss_scale_floor > loss_scale_init:
+        raise ValueError(
+            f"loss_scale_floor={loss_scale_floor:g} is above loss_scale_init={loss_scale_init:g}; "
+            f"a floor is at most the scale that a run begins with ({WHERE})"
+        )
+
+
+def _check_least_loss_scale(amp: bool, min_loss_scale: float, loss_scale_init: float) -> None:
+    if amp and min_loss_scale >= loss_scale_init:
+        raise ValueError(
+            f"min_loss_scale={min_loss_scale:g} is not below loss_scale_init={loss_scale_init:g}; "
+            f"such a run counts as diverged at its first step ({WHERE})"
+        )
+
+
+# Fields that must fit together, and what raises ValueError where they do not. A study checks every combination of its
+# axes' values against them before it starts.
+CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., None]], ...] = (
+    (("model", "image_size"), check_size),
+    (("loss_scale_floor", "loss_scale_init"), _check_loss_scale_floor),
+    (("amp", "min_loss_scale", "loss_scale_init"), _check_least_loss_scale),
+)
 
 
 def checked(name: str, value: Any) -> Any:
@@ -154,6 +176,8 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
         name, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"--set {setting!r}; it takes key=value, --set lr=0.001 for one")
+        if name in parsed:
+            raise ValueError(f"--set {name} is given twice: {parsed[name]} and {text}; leave one out")
         parsed[name] = parse(name, text)
     return parsed
 
