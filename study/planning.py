@@ -10,9 +10,9 @@ from search_spaces.space import Choice
 from study.options import Options, largest_batch
 from trials.config import TrialConfig
 from trials.models import build_model
+from trials.optimizers import COPIES
 from trials.sources import DATASETS
 
-OPTIMIZER_COPIES = {"adam": 2, "adamw": 2, "sgd": 1}  # of the weights, kept by the optimiser
 NUM_PETS = 7349
 TORCH_BYTES = 600e6  # a process with torch and Ray in it, measured on Linux
 BYTES_PER_PIXEL = 4  # three colours and a trimap, in the cache
@@ -50,7 +50,7 @@ def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -
     candidates = [replace(variant, batch_size=largest_batch(space, config)) for variant in _variants(space, config)]
     costs = [(_training_bytes(candidate), candidate) for candidate in candidates]
     (weights, activations), _ = max(costs, key=lambda cost: sum(cost[0]))
-    copies = max(OPTIMIZER_COPIES[candidate.optimizer] for candidate in candidates)
+    copies = max(COPIES[candidate.optimizer] for candidate in candidates)
     heaviest = max(weight for (weight, _), _ in costs)
     to_download = config.data == "pets" and not config.data_root
     num_images = NUM_PETS if to_download else len(DATASETS[config.data](config.data_root).names)

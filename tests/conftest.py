@@ -26,7 +26,6 @@ TINY = {
     "augment": "flip",
     "lr": 3e-3,
     "diagnosis_budget_s": 1.0,
-    "checkpoint_every": 1,
 }
 
 

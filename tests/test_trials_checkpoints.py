@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from trials import checkpoint, train
+from trials.optimizers import COPIES, OPTIMIZERS
 from trials.outcome import write_json_line
-from trials.state import SAVE_AFTER_S, is_due, new_state
+from trials.state import SAVE_AFTER_S, is_due, new_state, save_interval
 from trials.training import run
 
 TIMES = ("images_per_s", "epoch_s")
@@ -65,6 +66,16 @@ def test_a_resumed_command_writes_each_epochs_line_once(sparse, tmp_path, capsys
     lines = [json.loads(line) for line in (tmp_path / "result.json").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
     assert [line["val_loss"] for line in lines] == [metrics.val_loss for metrics, _, _ in seen]
+
+
+@pytest.mark.parametrize(("num_parameters", "epochs", "interval"), [(19_544_833, 200, 10), (305_425, 9, 1)])
+def test_the_larger_the_state_the_fewer_are_written(tiny, num_parameters, epochs, interval):
+    assert save_interval(tiny(epochs=epochs), num_parameters) == interval
+    assert save_interval(tiny(epochs=epochs, checkpoint_every=3), num_parameters) == 3
+
+
+def test_every_optimiser_says_how_much_it_keeps():
+    assert set(COPIES) == set(OPTIMIZERS)
 
 
 def test_a_long_epoch_is_saved_whatever_its_number(tiny):

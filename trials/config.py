@@ -94,7 +94,7 @@ class TrialConfig:
     tf32: bool = True  # on a GPU, convolutions in float32 round their operands to TF32: torch's default
 
     seed: int = _number(0, 0, 2**31 - 1)
-    checkpoint_every: int = _number(10, 1)  # epochs, until the state is written down to be resumed: trials/state.py
+    checkpoint_every: int = _number(0, 0)  # epochs; 0: the fewer the larger the state is, see trials/state.py
     device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one
     num_workers: int = _number(0, 0, 256)  # processes that load images
 

@@ -49,6 +49,7 @@ def constant(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRS
     return ConstantLR(optimizer, factor=1.0)
 
 
+COPIES = {"adam": 2, "adamw": 2, "sgd": 1}  # of the weights, in the optimiser's state
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
 SCHEDULES = {"cosine": cosine, "cosine_per_batch": cosine_per_batch, "one_cycle": one_cycle, "constant": constant}
 

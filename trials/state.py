@@ -19,9 +19,10 @@ from trials.models import Network, build_model
 from trials.numerics.health import READ_LATE, Health
 from trials.numerics.monitor import Monitor
 from trials.numerics.recorder import Recorder
-from trials.optimizers import OPTIMIZERS, SCHEDULES
+from trials.optimizers import COPIES, OPTIMIZERS, SCHEDULES
 
-SAVE_AFTER_S = 120.0  # trained since the last checkpoint: what an interruption costs at most, and an epoch
+STATE_BYTES_A_RUN = 5e9  # of states written over a whole run, where `checkpoint_every` leaves open how often
+SAVE_AFTER_S = 120.0  # trained since the last state was written: an interruption costs this at most, and an epoch
 COUNTERS = (
     "epoch",
     "step",
@@ -135,12 +136,19 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
         torch.cuda.set_rng_state_all(content["cuda_rng"])
 
 
-def is_due(state: State, config: TrialConfig) -> bool:
-    """Whether the last state is to be written after this epoch: its number says so, or the time trained since.
+def save_interval(config: TrialConfig, num_parameters: int) -> int:
+    """Epochs after which the last state is written: every one for a small network, 10 for the report's UNet.
 
-    At 256 px and width 64 it is a quarter of a gigabyte, and an epoch may take seconds or an hour.
+    Its state is a quarter of a gigabyte, 47 GB in 200 epochs, and Ray copies what is written.
     """
-    is_numbered = state.epoch % config.checkpoint_every == 0 or state.epoch == config.epochs
+    run_bytes = config.epochs * 4 * num_parameters * (1 + COPIES[config.optimizer])
+    return config.checkpoint_every or max(1, math.ceil(run_bytes / STATE_BYTES_A_RUN))
+
+
+def is_due(state: State, config: TrialConfig) -> bool:
+    """Whether the last state is to be written after this epoch: its number says so, or the time trained since."""
+    interval = save_interval(config, sum(parameter.numel() for parameter in state.model.parameters()))
+    is_numbered = state.epoch % interval == 0 or state.epoch == config.epochs
     return is_numbered or state.seconds - state.saved_seconds >= SAVE_AFTER_S
 
 

@@ -92,8 +92,8 @@ class TrainedEpoch:
 def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -> Iterator[EpochMetrics]:
     """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or where it diverged if it stops.
 
-    out: a folder that gets best.pt and the best epoch's validation masks and scores; last.pt every
-    `config.checkpoint_every` epochs or two minutes, at an event that the run survives, and at its end; all before
+    out: a folder that gets best.pt and the best epoch's validation masks and scores; last.pt when
+    it is due (trials/state.py, is_due), at an event that the run survives, and at its end; all before
     their epoch is yielded; layers.jsonl; and where it diverged a capsule (trials/numerics/capsule.py). resume: go on
     from out/last.pt, with the numbers that an uninterrupted run gives, the epochs since then once more: bit for bit
     on a CPU, under the thread count that was saved and is set again.
