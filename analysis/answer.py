@@ -17,6 +17,7 @@ from analysis.effects import (
     unknown_divergences,
 )
 from analysis.factors import Factor
+from analysis.guards import event_counts
 from analysis.load import Study
 from analysis.records import is_number
 from analysis.wording import count, listed, none_diverged, settings_text, show, unknown_text
@@ -40,6 +41,9 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
         "num_trials": len(ranked),
         "num_measured": len(scored),
         "outcomes": dict(zip(counts["outcome"], counts["num_trials"], strict=True)),
+        "num_completed_after_event": int(
+            ((ranked["outcome"] == "completed") & ranked["folder"].isin(event_counts(study.epochs).index)).sum()
+        ),
         "best": placed(scored, 0, factors, study.metric),
         "second": placed(scored, 1, factors, study.metric),
         "test": study.test,
@@ -88,7 +92,9 @@ def state_sentence(facts: dict) -> str:
         "unknown": "Whether the study has finished is not known, for study.json says nothing of it",
     }
     planned = f" of {facts['num_planned']} planned" if facts["num_planned"] is not None else ""
-    ends = [f"{number} {name.replace('_', ' ')}" for name, number in facts["outcomes"].items()]
+    after = facts["num_completed_after_event"]
+    notes = {"completed": f" ({after} of them after an event)"} if after else {}
+    ends = [f"{number} {name.replace('_', ' ')}{notes.get(name, '')}" for name, number in facts["outcomes"].items()]
     if not facts["num_trials"]:
         return f"{states[facts['state']]}. No trial{planned} has started."
     return f"{states[facts['state']]}. {count(facts['num_trials'], 'trial')}{planned} started: {listed(ends)}."

@@ -22,6 +22,7 @@ from analysis.figures import (
     range_pictures,
     side_by_side_pictures,
 )
+from analysis.guard_section import guard_section
 from analysis.headline import asked_about, headline
 from analysis.importance_section import importance_section
 from analysis.load import Study
@@ -61,6 +62,7 @@ def build(study: Study) -> tuple[Page, dict]:
         Section("Read this first", [Items(warnings)] if warnings else []),
         Section("The answer so far", [Items(said)]),
         effect_section(found, design, study.metric, level_tables(ranked, factors, study.metric)),
+        guard_section(study, factors),
         importance_section(study, factors),
         asked_section(study, factors),
         curves_section(study, factors),

@@ -9,6 +9,8 @@ from analysis import words
 from analysis.designs import Design
 from analysis.effects import divergence_known
 from analysis.factors import Factor, levels, present_levels
+from analysis.guard_section import guard_sentences
+from analysis.guards import GUARDS
 from analysis.load import Study
 from analysis.wording import count, gap_text, level_text, listed
 from analysis.words import BAD
@@ -18,8 +20,12 @@ FEWEST_ALIKE = 3  # diverged trials with a level in common before that is worth 
 
 
 def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: Design) -> list[str]:
-    """Sentences made of the comparisons and of the diverged trials, what is decided first; none if neither speaks."""
+    """Sentences made of the comparisons and of the diverged trials, what is decided first; none if neither speaks.
+
+    A space that asks about guards is answered by what runs did after an event, before all else.
+    """
     asked = asked_about(study, factors)
+    guarded = guard_sentences(study, factors) if set(asked) & set(GUARDS) else []
     scores = [*metric_sentences(found, asked, study, design), *interaction_sentences(found, study)]
     broken = [
         *divergence_sentences(study.trials, factors, found, asked),
@@ -27,7 +33,8 @@ def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: D
         *cure_sentences(study.trials),
     ]
     decided = found["decided"] & found["what"].eq(study.metric)
-    return [*scores, *broken] if decided.any() or not broken else [*broken, *scores]
+    rest = [*scores, *broken] if decided.any() or not broken else [*broken, *scores]
+    return [*guarded, *rest]
 
 
 def asked_about(study: Study, factors: list[Factor]) -> list[str]:

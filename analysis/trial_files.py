@@ -177,8 +177,11 @@ def measurements(values: list) -> tuple[np.ndarray, list[str]]:
 
 
 def end_of(outcome: dict, epochs: Columns, *, open_study: bool) -> tuple[dict, list[str]]:
-    """How a trial ended: by its outcome.json, by a diverged line, or by nothing yet."""
-    broken = int(np.argmax(epochs["diverged"])) if epochs["diverged"].any() else None
+    """How a trial ended: by its outcome.json, by a diverged last line, or by nothing yet.
+
+    A diverged line with others after it is an event that the run went on from (on_divergence).
+    """
+    broken = len(epochs["diverged"]) - 1 if epochs["diverged"][-1:].any() else None
     said = outcome.get("outcome")
     name = said or ("running" if open_study else "interrupted")
     if broken is not None:
