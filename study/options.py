@@ -98,6 +98,10 @@ NOT_AXES = {
     "data": "trials are compared on one validation split",
     "data_root": "trials are compared on one validation split",
     "val_limit": "trials are compared on one validation split",
+    "split_file": "trials are compared on one validation split",
+    "mask_suffix": "trials are compared on the same masks",
+    "foreground": "trials are compared on the same masks",
+    "mask_orientation": "trials are compared on the same masks",
     "checkpoint_every": "it changes what is written, not what is trained",
 }
 

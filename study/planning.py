@@ -53,7 +53,7 @@ def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -
     copies = max(COPIES[candidate.optimizer] for candidate in candidates)
     heaviest = max(weight for (weight, _), _ in costs)
     to_download = config.data == "pets" and not config.data_root
-    num_images = NUM_PETS if to_download else len(DATASETS[config.data](config.data_root).names)
+    num_images = NUM_PETS if to_download else len(DATASETS[config.data](config).names)
     return Plan(
         num_trials=num_trials,
         num_epochs_most=num_trials * config.epochs,

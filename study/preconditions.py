@@ -105,7 +105,7 @@ def check_data(space: Space, config: TrialConfig) -> None:
     """Raises ValueError where a trial's batch or limits are beyond the data. Nothing is decoded for it."""
     if config.data == "pets" and not config.data_root:
         return  # it may have to be downloaded first; each trial's data are checked again
-    splits = DATASETS[config.data](config.data_root).splits
+    splits = DATASETS[config.data](config).splits
     count = {split: splits.count(split) for split in SPLITS}
     for split, num in count.items():
         if not num:
@@ -122,7 +122,8 @@ def check_data(space: Space, config: TrialConfig) -> None:
 
 def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
     """Raises ValueError where a study would go on with other data than it began with."""
-    if differ := [name for name in now if before and name in before and before[name] != now[name]]:
+    names = [name for name in now if before and name in before and name != "notes"]
+    if differ := [name for name in names if before[name] != now[name]]:  # type: ignore[index]
         listed = ", ".join(f"{name}={before[name]} then, {now[name]} now" for name in differ)  # type: ignore[index]
         raise ValueError(f"the data are not those that the study began with: {listed}; start another study")
 

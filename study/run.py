@@ -82,6 +82,8 @@ def _ready(options: argparse.Namespace, held: ExitStack) -> tuple[Study, dict[st
             held.enter_context(preconditions.sole_runner(study.folder))
         data = describe(study.config)
         preconditions.check_same_data(written.get("data"), data)
+        for note in data["notes"]:
+            print(f"data       {note}", file=sys.stderr)
         dashboard = connect(options.address)
         check_resources(study)
         check_record(study.folder)

@@ -30,7 +30,7 @@ def epoch_of(config: TrialConfig, epoch: int) -> list[torch.Tensor]:
 
 
 def test_pets_are_split_as_settled(pets_root):
-    assert Counter(pets(pets_root).splits) == {"train": 3312, "val": 368, "test": 3669}
+    assert Counter(pets(TrialConfig(data_root=pets_root)).splits) == {"train": 3312, "val": 368, "test": 3669}
 
 
 def test_empty_lists_of_pets_are_named(tmp_path):
@@ -47,25 +47,26 @@ def test_an_own_folder_must_be_named():
 
 
 def test_every_tenth_trainval_name_is_validation(pets_root):
-    source = pets(pets_root)
+    source = pets(TrialConfig(data_root=pets_root))
     listed = (Path(pets_root) / "oxford-iiit-pet/annotations/trainval.txt").read_text().split("\n")[:3680]
     expected = [line.split()[0] for index, line in enumerate(listed) if index % 10 == 0]
     assert [name for name, split in zip(source.names, source.splits, strict=True) if split == "val"] == expected
 
 
 def test_the_data_root_may_be_the_data_sets_own_folder(pets_root):
-    assert pets(f"{pets_root}/oxford-iiit-pet").names == pets(pets_root).names
+    own, above = (pets(TrialConfig(data_root=root)) for root in (f"{pets_root}/oxford-iiit-pet", pets_root))
+    assert own.names == above.names
 
 
 def test_a_wrong_data_root_is_answered_with_what_was_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no oxford-iiit-pet/annotations/trainval.txt below data_root"):
-        pets(str(tmp_path))
+        pets(TrialConfig(data_root=str(tmp_path)))
 
 
 def test_missing_pets_are_named(pets_root, tmp_path):
     shutil.copytree(f"{pets_root}/oxford-iiit-pet/annotations", tmp_path / "oxford-iiit-pet/annotations")
     with pytest.raises(FileNotFoundError, match=r"7349 files of the data set are missing: .*Abyssinian_100.jpg"):
-        pets(str(tmp_path))
+        pets(TrialConfig(data_root=str(tmp_path)))
 
 
 def test_a_folder_is_matched_by_name(own_pairs):

@@ -11,8 +11,10 @@ from trials.augment import AUGMENTS
 from trials.data import BORDERS
 from trials.guards import ON_DIVERGENCE
 from trials.losses import LOSSES
+from trials.mask_files import MASK_ORIENTATIONS, parse_foreground
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
 from trials.optimizers import OPTIMIZERS, SCHEDULES
+from trials.picture_files import parse_range
 from trials.sources import DATASETS
 
 WHERE = "trials/config.py"
@@ -75,6 +77,12 @@ class TrialConfig:
 
     data: str = _one_of("drawn", DATASETS)
     data_root: str = ""  # empty: where torchvision would download to
+    # The next five are read by data=folder (README.md, Data)
+    split_file: str = ""  # a CSV `name,split` or `name,group`, in the folder of data_root or as a whole path
+    mask_suffix: str = ""  # of mask names, "_mask" for one; empty: found from the names
+    foreground: str = ""  # what of a mask is the object: 7, 128-255, #800000 or alpha; empty: the mask is of two values
+    mask_orientation: str = _one_of("auto", MASK_ORIENTATIONS)  # masks were drawn on images upright or as stored (EXIF)
+    value_range: str = ""  # LOW,HIGH: black and white of images of more than 8 bits; empty: each one's own percentiles
     image_size: int = _number(256, 16, 8192)  # height and width, px
     border: str = _one_of("pet", BORDERS)  # what the trimaps' border (3) counts as
     train_limit: int = _number(0, 0)  # images used; 0 = all
@@ -142,6 +150,8 @@ CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., None]], ...] = (
     (("model", "image_size"), check_size),
     (("loss_scale_floor", "loss_scale_init"), _check_loss_scale_floor),
     (("amp", "min_loss_scale", "loss_scale_init"), _check_least_loss_scale),
+    (("foreground",), parse_foreground),
+    (("value_range",), parse_range),
 )
 
 

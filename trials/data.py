@@ -1,49 +1,24 @@
-"""Pictures ready for training: decoded and resized once into a cache on disk that all trials share, and loaders.
+"""What a network is fed: the prepared pictures as batches, augmented for training, and what is known of them."""
 
-The cache is memory-mapped, so trials on one machine share its pages. It lies in $SEGSTUDY_CACHE, or in
-~/.cache/segstudy/prepared, and may be deleted at any time.
-"""
-
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from trials.augment import AUGMENTS, Augment
-from trials.sources import BORDER, DATASETS, PET, Source
+from trials.prepared import Prepared, prepare
+from trials.sources import BORDER, PET
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
 
-FORMAT = 1  # raise it when what lies in a cache changes
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BORDERS = ("pet", "background", "ignore")
 IGNORED = 255  # in masks written down
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A data set decoded and resized: uint8 RGB images N,S,S,3 and trimaps N,S,S, memory-mapped."""
-
-    images_NHWC: np.ndarray
-    trimaps_NHW: np.ndarray
-    names: tuple[str, ...]
-    splits: np.ndarray  # N texts: train, val, test
-    hard_cases: tuple[tuple[str, ...], ...]
-    source_size_px: tuple[int, int]  # median height and width on disk
 
 
 @dataclass(frozen=True)
@@ -55,30 +30,8 @@ class Batch:
     valid: Tensor
 
 
-def cache_folder() -> Path:
-    """Where prepared data sets lie."""
-    return Path(os.environ.get("SEGSTUDY_CACHE") or Path.home() / ".cache/segstudy/prepared").absolute()
-
-
-def prepare(config: "TrialConfig") -> Prepared:
-    """The configuration's data set at its image size, from the cache, which is built where it is not there yet.
-
-    Safe when several processes call it at once: one builds, the others wait. Raises what the source raises for
-    missing files, and ValueError naming every pair that cannot be read.
-    """
-    source = DATASETS[config.data](config.data_root)
-    key = hashlib.sha256(f"{FORMAT} {config.image_size} {source.identity}".encode()).hexdigest()[:16]
-    folder = cache_folder() / f"{config.data}-{config.image_size}px-{key}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
-            if not folder.is_dir():
-                _build(folder, source, config.image_size)
-    return _open(folder)
-
-
 def describe(config: "TrialConfig") -> dict[str, Any]:
-    """What the configuration trains on, as JSON can hold it: sizes in px, and the number of images of each split.
+    """What the configuration trains on, as JSON can hold it: sizes in px, the number of images of each split, notes.
 
     Raises what `prepare` raises, and ValueError for an empty split or a batch or limit beyond the data.
     """
@@ -93,6 +46,7 @@ def describe(config: "TrialConfig") -> dict[str, Any]:
         "num_val": len(split_indices(prepared, "val", config.val_limit)),
         "num_test": int((prepared.splits == "test").sum()),
         "border": config.border,
+        "notes": list(prepared.notes),
     }
 
 
@@ -218,71 +172,3 @@ class _AugmentedPairs(Dataset):
         sample_seed = int(np.random.SeedSequence((self._seed, number, index)).generate_state(1)[0])
         image, trimap = np.array(self._prepared.images_NHWC[index]), np.array(self._prepared.trimaps_NHW[index])
         return self._augment(image, trimap, sample_seed)
-
-
-def _build(folder: Path, source: Source, size_px: int) -> None:
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        num = len(source.names)
-        images = np.lib.format.open_memmap(partial / "images.npy", "w+", np.uint8, (num, size_px, size_px, 3))
-        trimaps = np.lib.format.open_memmap(partial / "trimaps.npy", "w+", np.uint8, (num, size_px, size_px))
-        hard_cases, sizes, problems = [], [], []
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for index, pair in enumerate(pool.map(lambda i: _read_resized(source, i, size_px), range(num))):
-                if isinstance(pair, str):
-                    problems.append(pair)
-                    continue
-                images[index], trimaps[index], size = pair.image_HWC, pair.trimap_HW, pair.source_size_px
-                hard_cases.append(pair.hard_cases)
-                sizes.append(size)
-        if problems:
-            raise ValueError(f"{len(problems)} of {num} pairs cannot be used:\n  " + "\n  ".join(problems[:20]))
-        source_size = [int(side) for side in np.median(sizes, axis=0)]
-        index = dict(names=source.names, splits=source.splits, hard_cases=hard_cases, source_size_px=source_size)
-        (partial / "index.json").write_text(json.dumps(index))
-        images.flush()
-        trimaps.flush()
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Resized:
-    image_HWC: np.ndarray
-    trimap_HW: np.ndarray
-    hard_cases: tuple[str, ...]
-    source_size_px: tuple[int, ...]
-
-
-def _read_resized(source: Source, index: int, size_px: int) -> _Resized | str:
-    """The pair at its size in the cache, or what is wrong with it. Photographs are large: only this is passed on."""
-    try:
-        pair = source.read(index)
-    except ValueError as error:
-        return str(error)
-    image_HWC, trimap_HW = resize(pair.image_HWC, size_px), resize_mask(pair.trimap_HW, size_px)
-    return _Resized(image_HWC, trimap_HW, pair.hard_cases, pair.trimap_HW.shape)
-
-
-def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:
-    """A picture at size_px x size_px: averaged where it shrinks, bilinear where it grows."""
-    shrinks = min(image_HWC.shape[:2]) > size_px
-    return cv2.resize(image_HWC, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-
-
-def resize_mask(mask_HW: np.ndarray, size_px: int) -> np.ndarray:
-    """A mask at size_px x size_px, nearest neighbour."""
-    return cv2.resize(mask_HW, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
-
-
-def _open(folder: Path) -> Prepared:
-    index = json.loads((folder / "index.json").read_text())
-    return Prepared(
-        images_NHWC=np.load(folder / "images.npy", mmap_mode="r"),
-        trimaps_NHW=np.load(folder / "trimaps.npy", mmap_mode="r"),
-        names=tuple(index["names"]),
-        splits=np.array(index["splits"]),
-        hard_cases=tuple(tuple(cases) for cases in index["hard_cases"]),
-        source_size_px=(index["source_size_px"][0], index["source_size_px"][1]),
-    )

@@ -1,9 +1,14 @@
-"""Pictures and scores of a trained network: python -m trials.predict --checkpoint runs/first --images DIR --out DIR"""
+"""Masks and pictures of a trained network: python -m trials.predict --checkpoint runs/first --images DIR --out DIR
+
+For each photograph NAME: OUT/NAME.png (image | prediction | mask) and OUT/masks/NAME.png (0 and 255), both at the
+photograph's own resolution, upright. Exit code 0; 1 where some photographs could not be read, 2 where nothing was done.
+"""
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +21,15 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data import prepare, resize, split_indices, to_batch
+from trials.data import split_indices, to_batch
 from trials.evaluation import evaluate, write_scores
 from trials.metrics import overlap_per_image
 from trials.models import build_model
-from trials.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, files_by_stem, read_pair, read_upright
+from trials.outcome import INTERRUPTED
+from trials.pairing import match
+from trials.picture_files import list_pictures, read_picture
+from trials.prepared import prepare, resize
+from trials.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, Reading, read_pair
 from trials.state import pick_device
 
 BORDER_GREY = 127  # in a picture of the mask, where the border is neither
@@ -35,22 +44,42 @@ class Photograph:
     trimap_HW: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class Predicted:
+    """(name, dice, iou) of the photographs that have a mask; the number written; what could not be read, and why."""
+
+    scores: list[tuple[str, float, float]]
+    num_written: int
+    problems: list[str]
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """The command; 0, or 2 for bad input."""
+    """The command; 0, 1 where some pictures could not be read, 2 for bad input, 130 for Ctrl-C."""
     options = _parser().parse_args(arguments)
+    out = Path(options.out)
     try:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise FileExistsError(f"{out.absolute()} is not empty; give --out a new folder")
         model, config, device = load_model(Path(options.checkpoint), options.data_root)
-        photographs, count = _photographs(options, config)
-        scores = _predict_all(model, config, device, photographs, count, Path(options.out))
+        photographs = _photographs(options, config)
+        predicted = _predict_all(model, config, device, photographs, out)
     except (ValueError, OSError) as error:
         print(f"trials.predict: {error}", file=sys.stderr)
         return 2
-    if scores:
-        write_scores(Path(options.out) / "scores.csv", scores)
-        dice, iou = np.mean([score[1:] for score in scores], axis=0)
-        print(f"mean Dice {dice:.4f}, mean IoU {iou:.4f} over {len(scores)} images; {options.out}")
-    else:
-        print(f"{count} pictures, no masks to score; {options.out}")
+    except KeyboardInterrupt:
+        print(f"\ninterrupted; what is in {out} is whole", file=sys.stderr)
+        return INTERRUPTED
+    for problem in predicted.problems:
+        print(f"trials.predict: left out: {problem}", file=sys.stderr)
+    if predicted.scores:
+        write_scores(out / "scores.csv", predicted.scores)
+        dice, iou = np.mean([score[1:] for score in predicted.scores], axis=0)
+        print(f"mean Dice {dice:.4f}, mean IoU {iou:.4f} over {len(predicted.scores)} images; {out}")
+    elif predicted.num_written:
+        print(f"{predicted.num_written} pictures, no masks to score; {out}")
+    if predicted.problems:
+        print(f"{len(predicted.problems)} of {len(photographs)} pictures could not be read", file=sys.stderr)
+        return 1 if predicted.num_written else 2
     return 0
 
 
@@ -98,26 +127,51 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trials.predict", description="Segments pictures.")
     parser.add_argument("--checkpoint", required=True, help="a checkpoint file, or a folder that holds one")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--images", help="a folder of pictures, of any size")
+    source.add_argument("--images", help="a folder of pictures, of any size, or one picture")
     source.add_argument("--split", choices=SPLITS, help="a split of the data set that the network was trained on")
-    parser.add_argument("--masks", help="a folder of masks with the pictures' names: trimaps, or 0/255")
+    parser.add_argument(
+        "--masks", help="a folder of masks with the pictures' names, or the one picture's mask: trimaps, or 0/255"
+    )
     parser.add_argument("--data-root", help="where the data set lies, if not where it was in training")
-    parser.add_argument("--out", required=True, help="a folder for the pictures and scores.csv")
+    parser.add_argument("--out", required=True, help="a new folder for the pictures, masks/ and scores.csv")
     return parser
 
 
-def _photographs(options: argparse.Namespace, config: TrialConfig) -> tuple[Iterator[Photograph], int]:
+def _photographs(options: argparse.Namespace, config: TrialConfig) -> dict[str, Callable[[], Photograph]]:
+    """How to read each photograph, by its name; what is left out of a folder is said on stderr."""
     if options.split:
         if options.masks:
             raise ValueError("--masks goes with --images; a split of the data set has masks of its own")
-        source = DATASETS[config.data](config.data_root)
+        source = DATASETS[config.data](config)
         chosen = [index for index, split in enumerate(source.splits) if split == options.split]
-        return (_from_source(source, index) for index in chosen), len(chosen)
-    images = files_by_stem(Path(options.images))
-    masks = files_by_stem(Path(options.masks)) if options.masks else {}
-    if options.masks and (missing := sorted(set(images) - set(masks))):
-        raise FileNotFoundError(f"{options.masks}: no mask for {len(missing)} pictures, {', '.join(missing[:8])}")
-    return (_from_files(name, path, masks.get(name)) for name, path in images.items()), len(images)
+        return {source.names[index]: partial(_from_source, source, index) for index in chosen}
+    images = _files(Path(options.images), full_names=not options.masks)
+    masks = _masks_of(images, Path(options.masks), config.mask_suffix) if options.masks else {}
+    reading = Reading.of(config)
+    return {name: partial(_from_files, name, path, masks.get(name), reading) for name, path in images.items()}
+
+
+def _files(place: Path, *, full_names: bool) -> dict[str, Path]:
+    """The pictures of a folder by name, or the one that is named itself."""
+    if place.is_file():
+        return {place.stem: place}
+    listing = list_pictures(place, full_names=full_names)
+    for note in listing.notes():
+        print(f"{place}: {note}", file=sys.stderr)
+    return listing.files
+
+
+def _masks_of(images: dict[str, Path], place: Path, mask_suffix: str) -> dict[str, Path]:
+    """Each image's mask; FileNotFoundError names images without one."""
+    masks = _files(place, full_names=False)
+    if place.is_file() and len(images) == 1:
+        return dict.fromkeys(images, place)
+    if set(images) <= set(masks):
+        return masks
+    pairing = match(images, masks, mask_suffix, place)
+    for note in pairing.notes:
+        print(f"{place}: {note}", file=sys.stderr)
+    return {name: mask for name, _, mask in pairing.pairs}
 
 
 def _from_source(source, index: int) -> Photograph:
@@ -125,10 +179,10 @@ def _from_source(source, index: int) -> Photograph:
     return Photograph(source.names[index], pair.image_HWC, pair.trimap_HW)
 
 
-def _from_files(name: str, image: Path, mask: Path | None) -> Photograph:
+def _from_files(name: str, image: Path, mask: Path | None, reading: Reading) -> Photograph:
     if mask is None:
-        return Photograph(name, read_upright(image), None)
-    pair = read_pair(image, mask)
+        return Photograph(name, read_picture(image, reading.value_range).image_HWC, None)
+    pair = read_pair(image, mask, reading)
     return Photograph(name, pair.image_HWC, pair.trimap_HW)
 
 
@@ -136,25 +190,33 @@ def _predict_all(
     model: nn.Module,
     config: TrialConfig,
     device: torch.device,
-    photographs: Iterator[Photograph],
-    count: int,
+    photographs: dict[str, Callable[[], Photograph]],
     out: Path,
-) -> list[tuple[str, float, float]]:
-    """Writes a picture for each photograph; gives (name, dice, iou) of those that have a mask."""
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out.absolute()} is not empty; give --out a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    scores = []
-    for photograph in tqdm(photographs, total=count, unit="image"):
+) -> Predicted:
+    """Writes picture and mask of each photograph that can be read."""
+    (out / "masks").mkdir(parents=True, exist_ok=True)
+    scores, problems = [], []
+    for name, read in tqdm(photographs.items(), unit="image"):
+        try:
+            photograph = read()
+        except ValueError as error:
+            problems.append(str(error))
+            continue
         predicted_HW = predict(model, photograph.image_HWC, config, device)
-        side_by_side(photograph, predicted_HW, config.border).save(out / f"{photograph.name}.png")
+        side_by_side(photograph, predicted_HW, config.border).save(out / f"{name}.png")
+        Image.fromarray(predicted_HW * np.uint8(255)).save(out / f"masks/{name}.png")
         if photograph.trimap_HW is not None:
-            trimap = torch.from_numpy(photograph.trimap_HW)[None]
-            truth = (trimap == PET) | ((trimap == BORDER) & (config.border == "pet"))
-            valid = (trimap != BORDER) | (config.border != "ignore")
-            overlap = overlap_per_image(torch.from_numpy(predicted_HW)[None], truth, valid)
-            scores.append((photograph.name, overlap.dice.item(), overlap.iou.item()))
-    return scores
+            scores.append((name, *_score(photograph.trimap_HW, predicted_HW, config.border)))
+    return Predicted(scores, len(photographs) - len(problems), problems)
+
+
+def _score(trimap_HW: np.ndarray, predicted_HW: np.ndarray, border: str) -> tuple[float, float]:
+    """Dice and IoU at the photograph's own resolution."""
+    trimap = torch.from_numpy(trimap_HW)[None]
+    truth = (trimap == PET) | ((trimap == BORDER) & (border == "pet"))
+    valid = (trimap != BORDER) | (border != "ignore")
+    overlap = overlap_per_image(torch.from_numpy(predicted_HW)[None], truth, valid)
+    return overlap.dice.item(), overlap.iou.item()
 
 
 def side_by_side(photograph: Photograph, predicted_HW: np.ndarray, border: str) -> Image.Image:

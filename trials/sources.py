@@ -2,31 +2,41 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image, ImageOps
 
 from trials.drawn import draw
+from trials.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
+from trials.pairing import match
+from trials.picture_files import Listing, list_pictures, read_picture, some
+from trials.splits import SPLITS, by_table, every_tenth, names_look_grouped
 
-PET, BACKGROUND, BORDER = 1, 2, 3  # the values of a trimap (Parkhi et al. 2012)
-SPLITS = ("train", "val", "test")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what Pillow raises for a broken file
+if TYPE_CHECKING:
+    from trials.config import TrialConfig
+
+__all__ = ["BACKGROUND", "BORDER", "DATASETS", "PET", "SPLITS", "Pair", "Source", "read_pair"]
 DRAWN_SIZE_PX = 128
 NUM_DRAWN = {"train": 1024, "val": 128, "test": 256}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture: uint8 RGB image H,W,3, uint8 trimap H,W of 1, 2, 3, and the hard cases it is labelled with."""
+    """One picture: uint8 RGB image H,W,3, uint8 trimap H,W of 1, 2, 3, and the hard cases it is labelled with.
+
+    `convention`: whether its mask file held a 0 or was a trimap, None where it cannot be told. `remarks`: what a user
+    should know of how the files were read.
+    """
 
     image_HWC: np.ndarray
     trimap_HW: np.ndarray
     hard_cases: tuple[str, ...] = ()
+    convention: str | None = None
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,50 +47,79 @@ class Source:
     splits: tuple[str, ...]
     read: Callable[[int], Pair]
     identity: str  # other pictures, other text: it is part of the cache's key
+    notes: tuple[str, ...] = ()  # what a user should know of how the files were chosen
 
 
-def pets(data_root: str) -> Source:
+@dataclass(frozen=True)
+class Reading:
+    """How a user's files are to be read: the fields of these names of a configuration (trials/config.py)."""
+
+    foreground: str = ""
+    value_range: str = ""
+    mask_orientation: str = "auto"
+
+    @classmethod
+    def of(cls, config: "TrialConfig") -> "Reading":
+        """The configuration's."""
+        return cls(config.foreground, config.value_range, config.mask_orientation)
+
+
+DEFAULT_READING = Reading()
+
+
+def pets(config: "TrialConfig") -> Source:
     """Oxford-IIIT Pet in torchvision's layout below `data_root`; with an empty `data_root` torchvision downloads it.
 
     Every 10th name of the official trainval list is validation (368), the others train (3,312); the official test
     list is test. Raises FileNotFoundError, naming what is missing.
     """
-    folder = _pets_folder(data_root)
-    names, splits = [], []
+    folder = _pets_folder(config.data_root)
+    split_of: dict[str, str] = {}
     for official in ("trainval", "test"):
         listed = [line.split()[0] for line in (folder / f"annotations/{official}.txt").read_text().splitlines() if line]
         if not listed:
             raise ValueError(f"{folder / f'annotations/{official}.txt'} names no picture; unpack the data set anew")
-        names += listed
-        splits += ["test"] * len(listed) if official == "test" else _every_tenth(len(listed), {0: "val"})
-    images = [folder / "images" / f"{name}.jpg" for name in names]
-    trimaps = [folder / "annotations/trimaps" / f"{name}.png" for name in names]
-    return _files_source(names, splits, images, trimaps)
+        split_of |= dict.fromkeys(listed, "test") if official == "test" else every_tenth(listed, {0: "val"})
+    images = [folder / "images" / f"{name}.jpg" for name in split_of]
+    trimaps = [folder / "annotations/trimaps" / f"{name}.png" for name in split_of]
+    return _files_source(
+        split_of, images, trimaps, lambda index: replace(read_pair(images[index], trimaps[index]), remarks=())
+    )
 
 
-def folder(data_root: str) -> Source:
-    """A user's own pairs: DIR/images and DIR/masks, matched by file name without its ending.
+def folder(config: "TrialConfig") -> Source:
+    """A user's own pairs: DIR/images and DIR/masks, matched by their names (trials/pairing.py).
 
-    A mask holds 0 and 255 (or 0 and 1: pet is the higher), or a trimap's 1, 2, 3. In the order of the names every
-    10th pair is validation and the one after it test. Raises FileNotFoundError, naming what is missing; ValueError
-    where no folder was named.
+    What is read, and what is refused: trials/picture_files.py, trials/mask_files.py. The split is that of
+    `split_file`; without one, in the order of the names, every 10th pair is validation and the one after it test.
+    Raises FileNotFoundError, naming what is missing; ValueError where no folder was named.
     """
-    if not data_root:
+    if not config.data_root:
         raise ValueError("data=folder needs data_root (--data-root): the folder that holds images/ and masks/")
-    root = Path(data_root)
+    root = Path(config.data_root)
     if absent := [f"{name}/" for name in ("images", "masks") if not (root / name).is_dir()]:
         raise FileNotFoundError(f"no {' and no '.join(absent)} in {root.absolute()}; data=folder reads pairs from both")
-    images, masks = files_by_stem(root / "images"), files_by_stem(root / "masks")
-    if alone := sorted(set(images) ^ set(masks)):
-        raise FileNotFoundError(
-            f"{root}: {len(alone)} of images/ and masks/ have no partner of the same name: {_some(alone)}"
-        )
-    names = sorted(images)
-    splits = _every_tenth(len(names), {0: "val", 1: "test"})
-    return _files_source(names, splits, [images[n] for n in names], [masks[n] for n in names])
+    images, masks = list_pictures(root / "images"), list_pictures(root / "masks")
+    try:
+        pairing = match(images.files, masks.files, config.mask_suffix, root)
+    except FileNotFoundError as error:
+        raise FileNotFoundError("; ".join([str(error), *_left_out(images, masks)])) from None
+    names = [name for name, _, _ in pairing.pairs]
+    if config.split_file:
+        split = by_table(names, root / config.split_file)
+        split_of, notes = split.split_of, split.notes
+    else:
+        split_of = every_tenth(names, {0: "val", 1: "test"})
+        notes = tuple(note for note in [names_look_grouped(names)] if note)
+    pairs = [(image, mask) for name, image, mask in pairing.pairs if name in split_of]
+    image_paths, mask_paths = [image for image, _ in pairs], [mask for _, mask in pairs]
+    settings = Reading.of(config)
+    source = _files_source(split_of, image_paths, mask_paths, lambda index: read_pair(*pairs[index], settings))
+    identity = f"{source.identity} {settings}"
+    return replace(source, identity=identity, notes=(*_left_out(images, masks), *pairing.notes, *notes))
 
 
-def drawn(data_root: str) -> Source:
+def drawn(config: "TrialConfig") -> Source:
     """The embedded, drawn set (trials/drawn.py): always the same pictures; it needs no files."""
     splits = [split for split in SPLITS for _ in range(NUM_DRAWN[split])]
     names = [f"drawn_{index:04d}" for index in range(len(splits))]
@@ -93,64 +132,15 @@ def drawn(data_root: str) -> Source:
 DATASETS = {"drawn": drawn, "pets": pets, "folder": folder}
 
 
-def files_by_stem(directory: Path) -> dict[str, Path]:
-    """The image files of a folder by name without ending; FileNotFoundError where there is none."""
-    if not directory.is_dir():
-        raise FileNotFoundError(f"no folder {directory.absolute()}")
-    files = sorted(path for path in directory.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise FileNotFoundError(f"no image in {directory.absolute()}; read are {', '.join(IMAGE_SUFFIXES)}")
-    stems = {path.stem: path for path in files}
-    if len(stems) < len(files):
-        twice = [path.name for path in files if stems[path.stem] != path]
-        raise FileNotFoundError(f"{directory}: two files of one name but other endings: {_some(twice)}")
-    return stems
-
-
-def read_image(path: Path) -> np.ndarray:
-    """uint8 RGB, H,W,3, as stored, for its mask was made so. ValueError names a file that cannot be read."""
-    return _read_rgb(path, lambda image: image)
-
-
-def read_upright(path: Path) -> np.ndarray:
-    """uint8 RGB, H,W,3, turned as the camera noted that it was held (EXIF). ValueError as for `read_image`."""
-    return _read_rgb(path, ImageOps.exif_transpose)
-
-
-def _read_rgb(path: Path, turn: Callable[[Image.Image], Image.Image]) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(turn(image).convert("RGB"))
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable image ({error})") from None
-
-
-def read_trimap(path: Path) -> np.ndarray:
-    """uint8 H,W of 1 pet, 2 background, 3 border, from a trimap or a mask of 0/255 or 0/1.
-
-    Raises ValueError, naming the file and its values, for anything else.
-    """
-    try:
-        with Image.open(path) as image:
-            mask = np.asarray(image if image.mode in ("1", "L", "P", "I;16", "I") else image.convert("L"))
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a readable mask ({error})") from None
-    values = set(np.unique(mask).tolist())
-    if values <= {PET, BACKGROUND, BORDER}:
-        return mask.astype(np.uint8)
-    if values <= {0, 1} or values <= {0, 255}:
-        return np.where(mask > 0, PET, BACKGROUND).astype(np.uint8)
-    raise ValueError(
-        f"{path}: mask values {_some(sorted(values))}; a mask has 0 and 255 (or 0 and 1), a trimap 1, 2, 3"
-    )
-
-
-def read_pair(image_path: Path, mask_path: Path) -> Pair:
-    """Both files. Raises ValueError, naming them, where one cannot be read or their sizes differ."""
-    image, trimap = read_image(image_path), read_trimap(mask_path)
-    if image.shape[:2] != trimap.shape:
-        raise ValueError(f"{image_path} is {image.shape[:2]} px, its mask {mask_path} is {trimap.shape} px")
-    return Pair(image, trimap)
+def read_pair(image_path: Path, mask_path: Path, reading: Reading = DEFAULT_READING) -> Pair:
+    """Both files, upright, the mask at the image's size. Raises ValueError, naming them, where that cannot be."""
+    picture = read_picture(image_path, reading.value_range)
+    mask = read_mask(mask_path, reading.foreground)
+    trimap_HW = laid_on(picture, mask, image_path, mask_path, reading.mask_orientation)
+    remarks = [*picture.remarks, *mask.remarks]
+    if trimap_HW.size != mask.trimap_HW.size:
+        remarks.append("the mask is of another size than its image, and was resized to it")
+    return Pair(picture.image_HWC, trimap_HW, (), mask.convention, tuple(remarks))
 
 
 def _pets_folder(data_root: str) -> Path:
@@ -179,30 +169,26 @@ def _pets_folder(data_root: str) -> Path:
     )
 
 
-def _files_source(names: list[str], splits: list[str], images: list[Path], trimaps: list[Path]) -> Source:
+def _left_out(images: Listing, masks: Listing) -> list[str]:
+    """A sentence for each reason for which files of images/ and of masks/ were left out."""
+    listings = {"images": images, "masks": masks}
+    return [f"{part}/: {note}" for part, listing in listings.items() for note in listing.notes()]
+
+
+def _files_source(
+    split_of: dict[str, str], images: list[Path], trimaps: list[Path], read: Callable[[int], Pair]
+) -> Source:
     missing = [str(path) for path in (*images, *trimaps) if not path.is_file()]
     if missing:
-        raise FileNotFoundError(f"{len(missing)} files of the data set are missing: {_some(missing)}")
-
-    digest = hashlib.sha256()
+        raise FileNotFoundError(f"{len(missing)} files of the data set are missing: {some(missing)}")
+    digest = hashlib.sha256(repr(split_of).encode())
     for path in (*images, *trimaps):
         stat = path.stat()
         digest.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-    return Source(
-        tuple(names), tuple(splits), lambda index: read_pair(images[index], trimaps[index]), digest.hexdigest()
-    )
+    return Source(tuple(split_of), tuple(split_of.values()), read, digest.hexdigest())
 
 
 def _read_drawn(index: int) -> Pair:
     drawing = draw(index, seed=0, size_px=DRAWN_SIZE_PX)
     trimap_HW = np.where(drawing.mask_HW > 0, PET, BACKGROUND).astype(np.uint8)
     return Pair(drawing.image_HWC, trimap_HW, drawing.hard_cases)
-
-
-def _every_tenth(count: int, special: dict[int, str]) -> list[str]:
-    return [special.get(index % 10, "train") for index in range(count)]
-
-
-def _some(values: list, most: int = 8) -> str:
-    more = f" and {len(values) - most} more" if len(values) > most else ""
-    return ", ".join(map(str, values[:most])) + more

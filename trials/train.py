@@ -53,7 +53,8 @@ def _run(options: argparse.Namespace, out: Path) -> int:
             print(f"{ended.outcome} already, after {ended.epoch} epochs; there is nothing to resume")
             print(_summary(ended, out))
             return _exit_code(ended)
-        describe(config)
+        for note in describe(config)["notes"]:
+            print(f"data     {note}", file=sys.stderr)
         resume = _claim(out, config, options.resume)
     except (ValueError, OSError) as error:
         print(f"trials.train: {error}", file=sys.stderr)

@@ -1,0 +1,272 @@
+"""Image files of others: which files of a folder are pictures, and one decoded to uint8 RGB, turned upright."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import ExifTags, Image
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".jp2")
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
+HEIC_SUFFIXES = (".heic", ".heif", ".hif")
+HEIC_HINT = "HEIC is not read; convert it to JPEG or PNG, for one with `heif-convert a.heic a.jpg`"
+PERCENTILES = (0.1, 99.9)  # of a picture's own values: what black and white are in one of more than 8 bits
+REDUCED_OR_MASK_PAGE = 1 | 4  # bits of TIFF's NewSubfileType
+TIFF_SUBFILE_TYPE, TIFF_PHOTOMETRIC, MIN_IS_WHITE = 254, 262, 0
+NUMBER = r"-?\d+(?:\.\d+)?"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a folder by name (without ending, Unicode NFC), and (file name, reason) of what is left out."""
+
+    files: dict[str, Path]
+    left_out: tuple[tuple[str, str], ...]
+
+    def notes(self) -> list[str]:
+        """A sentence for each reason for which files were left out."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.left_out:
+            by_reason.setdefault(reason, []).append(name)
+        return [f"{len(names)} left out, {reason}: {some(names)}" for reason, names in by_reason.items()]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A file as Pillow decodes it, but upright where `orientation` (EXIF, 1 to 8) has been applied by Pillow itself.
+
+    `deep`: the file holds more than 8 bits a sample. `inverted`: its lowest value is white, and Pillow left it so.
+    """
+
+    path: Path
+    image: Image.Image
+    orientation: int
+    is_upright: bool
+    deep: bool
+    inverted: bool
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """uint8 RGB H,W,3, upright; the EXIF orientation it was turned by; what a user should know of how it was read."""
+
+    image_HWC: np.ndarray
+    orientation: int
+    remarks: tuple[str, ...] = ()
+
+
+def list_pictures(directory: Path, *, full_names: bool = False) -> Listing:
+    """The pictures of a folder, in the order of their names; with `full_names` twins (a.jpg, a.png) keep their endings.
+
+    Raises FileNotFoundError where there is no folder, no picture, or (without `full_names`) two of one name.
+    """
+    if not directory.is_dir():
+        raise FileNotFoundError(f"no folder {directory.absolute()}")
+    files, left_out = [], []
+    for path in sorted(directory.iterdir()):
+        if reason := _reason_to_leave_out(path):
+            left_out.append((path.name, reason))
+        else:
+            files.append(path)
+    if not files:
+        others = "".join(f"; {note}" for note in Listing({}, tuple(left_out)).notes())
+        raise FileNotFoundError(f"no image in {directory.absolute()}; read are {', '.join(IMAGE_SUFFIXES)}{others}")
+    return Listing(_by_name(directory, files, full_names), tuple(left_out))
+
+
+def read_picture(path: Path, value_range: str = "") -> Picture:
+    """The file as uint8 RGB. ValueError names a file that cannot be read, and why.
+
+    A picture of more than 8 bits a sample is scaled from `value_range` ("LOW,HIGH") to 0 to 255; without one from
+    its own 0.1 to its own 99.9 percentile, whatever the other pictures have. What is transparent is shown on white.
+    """
+    decoded = decode(path, "image")
+    remarks = list(decoded.remarks)
+    if decoded.deep:
+        samples = deep_samples(decoded)
+        rgb, note = _scaled_rgb(samples, value_range, decoded)
+        remarks.append(note)
+    else:
+        rgb, transparent = _rgb(decoded)
+        remarks += ["the image is transparent in places, which are shown white"] if transparent else []
+    turned = rgb if decoded.is_upright else turn(rgb, decoded.orientation)
+    return Picture(turned, decoded.orientation, tuple(remarks))
+
+
+def decode(path: Path, what: str) -> Decoded:
+    """The file's only, or first, picture. ValueError names a file that cannot be read, and one of several pages."""
+    try:
+        with Image.open(path) as image:
+            # of the tiles before the EXIF is read: to do so Pillow decodes a PNG
+            deep = image.mode[0] in "IF" or ";16" in str([tile[3] for tile in image.tile])
+            orientation, orientation_is_damaged = _orientation(image)
+            num_pages = _num_pages(image)
+            inverted = image.mode[0] == "I" and _tag(image, TIFF_PHOTOMETRIC, 1) == MIN_IS_WHITE
+            image.load()
+    except Exception as error:  # noqa: BLE001  a damaged file makes Pillow's plug-ins raise whatever it leads them to
+        raise ValueError(f"{path}: not a readable {what} ({_why_unreadable(path, error)})") from None
+    if image.format == "TIFF" and num_pages > 1:
+        raise ValueError(f"{path}: a TIFF of {num_pages} pages; save the page that is meant as a file of its own")
+    if 0 in image.size:
+        raise ValueError(f"{path}: not a readable {what} (it is {image.width} px wide and {image.height} px high)")
+    remarks = [f"the {what}'s EXIF is damaged; it was taken as stored"] if orientation_is_damaged else []
+    if image.format in ("GIF", "PNG", "WEBP") and num_pages > 1:
+        remarks.append(f"the {what} is animated; its first picture was read")
+    return Decoded(path, image, orientation, image.format == "TIFF", deep, inverted, tuple(remarks))
+
+
+def deep_samples(decoded: Decoded) -> np.ndarray:
+    """The samples of a picture of more than 8 bits: H,W, or H,W,C in the order RGB(A). Pillow cuts colours to 8 bits.
+
+    ValueError names a file whose samples are not all finite numbers, or whose colours cannot be read.
+    """
+    if decoded.image.mode[0] in "IF":
+        samples = np.asarray(decoded.image)
+    else:
+        try:
+            samples = cv2.imdecode(np.fromfile(decoded.path, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            samples = None
+        if samples is None or (decoded.is_upright and decoded.orientation != 1):
+            raise ValueError(f"{decoded.path}: colours of 16 bits that cannot be read; save it with 8 bits, as PNG")
+        if samples.ndim == 3:
+            samples = samples[..., [2, 1, 0, 3][: samples.shape[2]]]
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{decoded.path}: holds values that are not finite (NaN or infinite); replace them")
+    return samples
+
+
+def turn(array: np.ndarray, orientation: int) -> np.ndarray:
+    """H,W or H,W,C as stored -> as the camera was held, by EXIF's orientation 1 to 8."""
+    turned = np.swapaxes(array, 0, 1) if orientation in (5, 6, 7, 8) else array
+    if orientation in (3, 4, 7, 8):
+        turned = turned[::-1]
+    if orientation in (2, 3, 6, 7):
+        turned = turned[:, ::-1]
+    return np.ascontiguousarray(turned)
+
+
+def parse_range(text: str) -> tuple[float, float] | None:
+    """The two numbers of value_range; None for an empty text. Raises ValueError, saying what is allowed."""
+    if not text:
+        return None
+    matched = re.fullmatch(rf"\s*({NUMBER})\s*,\s*({NUMBER})\s*", text)
+    if not matched or float(matched[1]) >= float(matched[2]):
+        raise ValueError(f"value_range={text!r}; allowed: LOW,HIGH, 0,4095 for one, or nothing (trials/config.py)")
+    return float(matched[1]), float(matched[2])
+
+
+def some(values: Iterable, most: int = 8) -> str:
+    """The first values in a row, and how many more there are."""
+    listed = [str(value) for value in values]
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _reason_to_leave_out(path: Path) -> str | None:
+    if path.name.startswith(".") or path.name.lower() in SYSTEM_FILES:
+        return "hidden or an operating system's own"
+    if path.is_dir():
+        return "a folder"
+    if path.suffix.lower() in HEIC_SUFFIXES:
+        return HEIC_HINT
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        return f"not a picture by its ending ({', '.join(IMAGE_SUFFIXES)})"
+    return None
+
+
+def _by_name(directory: Path, files: list[Path], full_names: bool) -> dict[str, Path]:
+    stems = [unicodedata.normalize("NFC", path.stem) for path in files]
+    first = {stem: path for stem, path in zip(reversed(stems), reversed(files), strict=True)}
+    twins = {stem for stem, path in zip(stems, files, strict=True) if first[stem] != path}
+    if twins and not full_names:
+        named = some(path.name for stem, path in zip(stems, files, strict=True) if stem in twins)
+        raise FileNotFoundError(f"{directory}: two files of one name but other endings: {named}; leave one of them")
+    names = [path.name if stem in twins else stem for stem, path in zip(stems, files, strict=True)]
+    return dict(sorted(zip(names, files, strict=True)))
+
+
+def _orientation(image: Image.Image) -> tuple[int, bool]:
+    """EXIF's orientation, 1 where there is none or it cannot be read; and whether it could not be read."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001  the same: struct.error, ValueError, KeyError and others were seen
+        return 1, True
+    return (orientation, False) if orientation in range(1, 9) else (1, False)
+
+
+def _num_pages(image: Image.Image) -> int:
+    """Pictures in the file; of a TIFF without its thumbnails, reduced copies and transparency masks."""
+    num = getattr(image, "n_frames", 1)
+    if image.format != "TIFF" or num == 1:
+        return num
+    pages = 0
+    for index in range(num):
+        image.seek(index)
+        pages += index == 0 or not _tag(image, TIFF_SUBFILE_TYPE, 0) & REDUCED_OR_MASK_PAGE
+    image.seek(0)
+    return pages
+
+
+def _tag(image: Image.Image, number: int, default: int) -> int:
+    return image.tag_v2.get(number, default) if image.format == "TIFF" else default  # type: ignore[attr-defined]
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """What is wrong with a file that Pillow could not read, as far as its first bytes tell."""
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return f"too large: more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; make it smaller"
+    if not path.exists():
+        return "there is no such file" if not path.is_symlink() else "a link to a file that is not there"
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.strerror or str(error)
+    with path.open("rb") as file:
+        start = file.read(64)
+    if not start:
+        return "the file is empty"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
+        return HEIC_HINT
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the picture; fetch it with `git lfs pull`"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"no format that is known; it begins with {start[:12]!r}"
+    return f"damaged: {type(error).__name__}: {error}"
+
+
+def _rgb(decoded: Decoded) -> tuple[np.ndarray, bool]:
+    """uint8 H,W,3, and whether something in it is transparent."""
+    image = decoded.image
+    try:
+        if not image.has_transparency_data:
+            return np.asarray(image.convert("RGB")), False
+        rgba = image.convert("RGBA")
+        if rgba.getextrema()[3] == (255, 255):
+            return np.asarray(rgba.convert("RGB")), False
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        return np.asarray(Image.alpha_composite(white, rgba).convert("RGB")), True
+    except ValueError as error:
+        raise ValueError(f"{decoded.path}: not a readable image ({error}); save it as RGB") from None
+
+
+def _scaled_rgb(samples: np.ndarray, value_range: str, decoded: Decoded) -> tuple[np.ndarray, str]:
+    """uint8 H,W,3 of samples H,W or H,W,C, and a sentence on the scale."""
+    colours = samples[..., :3] if samples.ndim == 3 else samples
+    low, high = parse_range(value_range) or np.percentile(colours, PERCENTILES)
+    if high <= low:  # nearly all pixels are alike
+        low, high = float(colours.min()), float(colours.max())
+    scale = 255 / (high - low) if high > low else 0.0
+    grey = np.clip((colours.astype(np.float32) - low) * scale, 0, 255)
+    if decoded.inverted:
+        grey = 255 - grey
+    if samples.ndim == 3 and samples.shape[2] == 4:
+        opaque = samples[..., 3:].astype(np.float32) / np.iinfo(samples.dtype).max
+        grey = grey * opaque + 255 * (1 - opaque)
+    rgb = np.rint(grey).astype(np.uint8)
+    rgb = rgb if rgb.ndim == 3 else np.repeat(rgb[..., None], 3, axis=2)
+    how = f"from value_range={value_range}" if value_range else "from its own 0.1 to 99.9 percentile"
+    return rgb, f"the image has more than 8 bits and was scaled {how} to 0 to 255"
