@@ -54,6 +54,7 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
         "common_remedies": common_remedies(ranked),
         "search": study.study["options"].get("search"),
         "scheduler": study.study["options"].get("scheduler"),
+        "has_seeds": bool("seed" in ranked and ranked["seed"].notna().any()),
         "num_repeated_settings": len(spread),
         "median_seed_spread": float(spread["spread"].median()) if len(spread) else None,
     }
@@ -89,7 +90,7 @@ def state_sentence(facts: dict) -> str:
         "finished": "The study has finished",
         "interrupted": "The study was interrupted, so this is the answer of a part of it",
         "running": "The study is still running, or was killed without a record of it; this is the answer so far",
-        "unknown": "Whether the study has finished is not known, for study.json says nothing of it",
+        "unknown": "Whether the study has finished is not known, as study.json does not say",
     }
     planned = f" of {facts['num_planned']} planned" if facts["num_planned"] is not None else ""
     after = facts["num_completed_after_event"]
@@ -202,6 +203,8 @@ def seed_sentence(facts: dict) -> str:
             f" of which lie {show(facts['median_seed_spread'], 'dice')} apart at the median: smaller differences"
             " between trials are within the luck of a seed."
         )
+    if not facts["has_seeds"]:
+        return "No seed is recorded, so how much of a difference between two trials is luck, this study cannot say."
     return (
         "Each setting ran with one seed, so a difference between two trials includes the luck of the seed, which"
         " this study cannot tell apart."

@@ -40,7 +40,7 @@ STATES = {
     "finished": "finished",
     "interrupted": "interrupted",
     "running": "not finished: still running, or killed",
-    "unknown": "of unknown state (study.json says nothing of it)",
+    "unknown": "of unknown state (study.json does not say)",
 }
 
 
@@ -258,7 +258,7 @@ def made_section(study: Study) -> Section:
     rows |= {f"option: {key}": value for key, value in record["options"].items()}
     rows |= {f"fixed: {key}": value for key, value in record["fixed"].items()}
     frame = pd.DataFrame([{"what": key, "value": value_text(key, value)} for key, value in rows.items()])
-    return Section("How this was made", [Table("origin", "As study.json has it.", frame)])
+    return Section("How this was made", [Table("origin", "What study.json records.", frame)])
 
 
 def value_text(name: str, value: object) -> str:

@@ -117,10 +117,10 @@ def cause_tables(trials: pd.DataFrame, factors: list[Factor]) -> list[Table]:
 def strip_pictures(study: Study) -> list[Picture]:
     """Of each cause the earliest trial whose layers were recorded, as a strip of its layers over the epochs."""
     bad = study.trials[study.trials["outcome"].isin(BAD)]
-    order = bad["outcome_cause"].fillna("no cause told").value_counts().index[:MOST_STRIPS]
+    order = bad["outcome_cause"].fillna("no recorded cause").value_counts().index[:MOST_STRIPS]
     found = []
     for cause in order:
-        own = bad[bad["outcome_cause"].fillna("no cause told") == cause]
+        own = bad[bad["outcome_cause"].fillna("no recorded cause") == cause]
         for trial in own.assign(at=numbers(own, "outcome_epoch")).sort_values("at", kind="stable").to_dict("records"):
             module = trial["outcome_module"] if isinstance(trial["outcome_module"], str) else None
             headroom = read_headroom(study.folder / trial["folder"], module)

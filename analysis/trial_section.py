@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis import words
 from analysis.effects import unknown_divergences
 from analysis.factors import Factor
 from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
@@ -22,9 +23,7 @@ def trial_section(
         return Section("Trials", [])
     shared = shared_settings(parts)
     names = [factor.name for factor in factors]
-    told = (
-        "A part for each trial, the best first: how it ended and why, settings, curves, the command that runs it again."
-    )
+    told = "A part for each trial, the best first: how it ended and why, settings, curves, the command that re-runs it."
     blocks: list[Block] = [Text(told + left_out(parts, ranked))]
     if shared:
         blocks.append(Details(f"{count(len(shared), 'setting')} that all of them share", [Pairs(shared)]))
@@ -65,11 +64,12 @@ def part_blocks(part: TrialPart, shared: dict, names: list[str], metric: str, fo
 
 
 def headline(part: TrialPart, metric: str) -> str:
-    """a1b2c_00003 · rank 2 · best val_dice 0.9012 · diverged: saturated head"""
+    """a1b2c_00003 · rank 2 · best val_dice 0.9012 · diverged: a saturated head"""
     rank, best = part.row.get("rank"), part.row.get(f"best_{metric}")
     scored = [f"rank {rank}", f"best {metric} {show(best, metric)}"] if pd.notna(rank) else ["no score"]
     cause = part.account.get("cause")
-    outcome = part.outcome.replace("_", " ") + (f": {str(cause).replace('_', ' ')}" if cause else "")
+    after = ": " if part.outcome in BAD else " after "
+    outcome = words.outcome(part.outcome) + (f"{after}{words.cause(str(cause))}" if cause else "")
     return " · ".join([part.name, *scored, outcome])
 
 
@@ -78,11 +78,12 @@ def ending(part: TrialPart, metric: str) -> str:
     row = part.row
     seen = [f"in epoch {show(row['outcome_epoch'])}"] if pd.notna(row.get("outcome_epoch")) else []
     seen += [f"step {show(row['outcome_step'])}"] if pd.notna(row.get("outcome_step")) else []
-    place = row.get("outcome_where")
-    seen += [f"seen in {place}"] if pd.notna(place) and place != "frozen" else []
+    shown = words.event(row.get("outcome_where"))
     meaning = OUTCOMES.get(part.outcome, "no known outcome")
-    sentence = f"{part.outcome.replace('_', ' ').capitalize()} ({meaning})"
-    sentence += f", {', '.join(seen)}." if seen and part.outcome != "completed" else "."
+    sentence = f"{words.outcome(part.outcome).capitalize()} ({meaning})"
+    sentence += f", {', '.join(seen)}" if seen and part.outcome != "completed" else ""
+    sentence += f": {shown}." if shown and part.outcome in BAD else "."
+    sentence += survived(part)
     error = [str(row[name]) for name in ("error_type", "error_text") if pd.notna(row.get(name))]
     sentence += f" {': '.join(error)}." if error else ""
     if pd.notna(row.get("best_epoch")):
@@ -91,6 +92,14 @@ def ending(part: TrialPart, metric: str) -> str:
             f" of {row['num_epochs']} measured."
         )
     return sentence
+
+
+def survived(part: TrialPart) -> str:
+    """Of a run that met an event and did not end by it."""
+    if not part.account or part.outcome in BAD:
+        return ""
+    seen = words.event(part.account.get("where"))
+    return f" It went on after an event in epoch {show(part.account.get('epoch'))}{': ' + seen if seen else ''}."
 
 
 def why(part: TrialPart) -> list[Block]:
@@ -119,11 +128,11 @@ def curve_drawings(part: TrialPart, metric: str) -> list[Block]:
 def commands(part: TrialPart, folder: Path) -> list[Block]:
     made: list[Block] = []
     if part.command:
-        made.append(Command("Runs it again, alone, from the code's folder:", part.command))
+        made.append(Command("Re-runs it alone, from the code's folder:", part.command))
     if part.capsule:
         path = from_here(folder / part.folder / part.capsule)
         text = shlex.join(["python", "-m", "trials.replay", path.as_posix(), "--why"])
-        made.append(Command("Takes the step of the divergence again and says why:", text))
+        made.append(Command("Re-runs the step at which it diverged, and says why:", text))
     return made
 
 

@@ -121,3 +121,12 @@ def test_a_frozen_trial_counts_as_one_that_went_wrong(tmp_path):
     told = answer(tmp_path, [completed([0.8, 0.9]), frozen])
     assert "1 of 2 trials froze, the earliest (a1b2c_00001) at epoch 1, step 32: every step of the epoch" in told
     assert "No trial diverged" not in told
+
+
+def test_where_no_seed_is_recorded_no_number_of_seeds_is_claimed(tmp_path):
+    trials = [completed([0.5, 0.9], lr=0.002), completed([0.8])]
+    for trial in trials:
+        del trial.config["seed"]
+    told = answer(tmp_path, trials)
+    assert "with one seed" not in told
+    assert "No seed is recorded, so how much of a difference between two trials is luck, this study cannot say." in told

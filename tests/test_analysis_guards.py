@@ -9,6 +9,8 @@ from analysis.guard_section import guard_section, guard_sentences
 from analysis.guards import fates
 from analysis.headline import headline
 from analysis.load import load_study
+from analysis.trial_parts import trial_parts
+from analysis.trial_section import ending
 
 SPACE = {
     "name": "remedies",
@@ -129,3 +131,12 @@ def test_a_diverged_line_with_good_ones_after_it_needs_no_outcome_to_be_survived
     trial.outcome = None
     study, _ = studied(tmp_path, [trial])
     assert study.trials["outcome"].to_list() == ["interrupted"]
+
+
+def test_the_part_of_a_run_that_went_on_says_so(tmp_path):
+    study, _ = studied(tmp_path, [lived(0.7)])
+    ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
+    (part,) = trial_parts(study, ranked)
+    assert ending(part, "val_dice").startswith(
+        "Completed (trained to its end). It went on after an event in epoch 1: the network's outputs were not finite."
+    )
