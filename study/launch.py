@@ -186,7 +186,8 @@ def _restored(study: Study) -> Tuner:
 def _run_config(study: Study) -> RunConfig:
     options, epochs = study.options, study.config.epochs
     writer = OutcomeWriter(epochs)
-    progress = Progress(writer, tuple(study.space.axes), options.metric, options.mode, study.num_trials, epochs)
+    shown = (*study.space.axes, "seed")
+    progress = Progress(writer, shown, options.metric, options.mode, study.num_trials, epochs)
     return RunConfig(
         name=study.folder.name,
         storage_path=str(study.folder.parent),

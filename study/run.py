@@ -194,6 +194,14 @@ def _run(study: Study, written: dict[str, Any]) -> int:
         print(f"interrupted; go on with: python -m study.run --resume --name {study.folder.name}{at}", file=sys.stderr)
     if all_failed:
         print("every trial failed; each outcome.json and the report say why", file=sys.stderr)
+    cut = sum(outcome == "interrupted" for outcome in outcomes)
+    if out_of_time and (cut or len(outcomes) < study.num_trials):
+        never = study.num_trials - len(outcomes)
+        print(
+            f"the time budget of {budget_s:g} s ended the study: of {study.num_trials} trials {never} were never"
+            f" started and {cut} were cut short",
+            file=sys.stderr,
+        )
     if num_broken := sum(outcome in BROKEN for outcome in outcomes):
         print(f"{num_broken} of {len(outcomes)} trials diverged or froze; the report says why", file=sys.stderr)
     _write_report(study.folder)

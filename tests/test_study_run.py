@@ -77,6 +77,13 @@ def test_the_dashboards_address_is_printed(finished):
     assert "dashboard  http://127.0.0.1:" in finished[2]
 
 
+def test_a_line_of_the_terminal_names_the_metric_and_the_seed(finished):
+    ended = [line for line in finished[2].splitlines() if line.startswith("[")]
+    assert len(ended) == 6
+    assert all(", best val_dice 0." in line for line in ended)
+    assert sorted(line.partition(" seed=")[2][0] for line in ended) == ["0", "0", "0", "1", "1", "1"]
+
+
 def test_every_trial_has_its_files(finished):
     trials = [path.parent for path in finished[1].glob("*/params.json")]
     assert len(trials) == 6
@@ -225,7 +232,7 @@ def test_diverged_trials_report_finite_numbers_and_the_report_works(tmp_path):
     assert json.loads(text.splitlines()[-1])["diverged_step"] == 2
     accounts = [json.loads(path.read_text()) for path in (tmp_path / "s").glob("*/divergence.json")]
     assert [account["cause"] for account in accounts] == ["optimizer_instability"] * 2
-    assert "Both were cases of an unstable optimiser." in (tmp_path / "s/report/report.md").read_text()
+    assert "The cause was an unstable optimiser in both." in (tmp_path / "s/report/report.md").read_text()
     assert json.loads(next((tmp_path / "s").glob("*/outcome.json")).read_text())["best_val_dice"] is None
     assert "there is none to test" in err
     assert next((tmp_path / "s").glob("*/checkpoint_*/capsule/capsule.json"))
@@ -236,7 +243,10 @@ def test_a_time_budget_ends_the_study_and_names_what_it_cut(tmp_path):
     arguments = ["--samples", "5", "--epochs", "500", "--scheduler", "none", "--time-budget", "15", "--name", "s"]
     code, _, err = finish(study(tmp_path, *SMOKE, *arguments))
     assert code == 0, err
-    assert set(outcomes(tmp_path / "s")) == {"interrupted"}
+    ended = outcomes(tmp_path / "s")
+    assert set(ended) == {"interrupted"}
+    said = f"the time budget of 15 s ended the study: of 5 trials {5 - len(ended)} were never started"
+    assert f"{said} and {len(ended)} were cut short" in err
     assert (tmp_path / "s/test.json").is_file()
 
 
