@@ -61,7 +61,7 @@ def build(study: Study) -> tuple[Page, dict]:
     sections = [
         Section("Read this first", [Items(warnings)] if warnings else []),
         Section("The answer so far", [Items(said)]),
-        effect_section(found, design, study.metric, level_tables(ranked, factors, study.metric)),
+        effect_section(found, design, study.metric, study.mode, level_tables(ranked, factors, study.metric)),
         guard_section(study, factors),
         importance_section(study, factors),
         asked_section(study, factors),

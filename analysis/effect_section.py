@@ -1,13 +1,11 @@
 """The page's part on what each level does to the metric and to divergence, in sentences and as a table."""
 
-import math
-
 import pandas as pd
 
 from analysis.designs import Design
-from analysis.headline import at, needed, units_text
+from analysis.differences import divergence_sentence, metric_sentence
 from analysis.page import Items, Section, Table, Text
-from analysis.wording import count, gap_text
+from analysis.wording import count
 
 TITLE = "What the settings do"
 SHOWN = (
@@ -40,13 +38,13 @@ FAMILY = (
 )
 
 
-def effect_section(found: pd.DataFrame, design: Design, metric: str, level_tables: list[Table]) -> Section:
+def effect_section(found: pd.DataFrame, design: Design, metric: str, mode: str, level_tables: list[Table]) -> Section:
     """Of the comparisons; only the levels' tables where nothing can be compared."""
     if found.empty:
         return Section(TITLE, level_tables)
     about = CAPTION.format(family=FAMILY.format(tests=count(int(found["num_tests"].iloc[0]), "test")))
     table = Table("comparisons", about, found[list(SHOWN)].dropna(axis="columns", how="all"))
-    return Section(TITLE, [Text(design_sentence(design)), Items(told(found, metric)), table, *level_tables])
+    return Section(TITLE, [Text(design_sentence(design)), Items(lines(found, metric, mode)), table, *level_tables])
 
 
 def design_sentence(design: Design) -> str:
@@ -55,35 +53,14 @@ def design_sentence(design: Design) -> str:
     return f"Differences here are associations, not effects: {design.reason}."
 
 
-def told(found: pd.DataFrame, metric: str) -> list[str]:
-    """A sentence for each comparison that has a number, interactions only where they are decided."""
-    single = ~found["axis"].str.contains(" x ") | found["decided"]
-    shown = found[single & found["difference"].notna()]
-    alike = shown["what"].ne(metric) & shown["difference"].eq(0)
+def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
+    """A sentence for each comparison that has a number; interactions stand in the table."""
+    shown = found[~found["axis"].str.contains(" x ") & found["difference"].notna()]
+    of_metric = [metric_sentence(row, metric, mode) for row in shown[shown["what"].eq(metric)].to_dict("records")]
+    shares = shown[shown["what"].ne(metric)]
+    alike = shares["difference"].eq(0)
     if alike.sum() < 2:
-        return [sentence(row, metric) for row in shown.to_dict("records")]
+        return [*of_metric, *map(divergence_sentence, shares.to_dict("records"))]
     counted = f"In {alike.sum()} comparisons the share of diverged trials is the same on both sides"
-    return [
-        *(sentence(row, metric) for row in shown[~alike].to_dict("records")),
-        f"{counted}; the table has their intervals.",
-    ]
-
-
-def sentence(row: dict, metric: str) -> str:
-    is_metric = row["what"] == metric
-    more = "higher" if row["difference"] >= 0 else "lower"
-    low, high = (size_of(row[bound], metric, is_metric) for bound in ("low", "high"))
-    interval = "" if math.isnan(row["low"]) else f"95 % CI {low} to {high}, "
-    why = "" if interval else f" (no interval: {row['reason']})"
-    end = "" if row["decided"] or row["kind"] != "effect" else f": the data do not say{needed(row)}"
-    return (
-        f"{row['axis']}: the {metric if is_metric else 'share of diverged trials'} of {row['level_a']} is"
-        f" {size_of(abs(row['difference']), metric, is_metric, unit=True)} {more} than that of {row['level_b']}"
-        f"{at(row) if is_metric else ''} ({interval}{units_text(row)}){why}{end}."
-    )
-
-
-def size_of(value: float, metric: str, is_metric: bool, *, unit: bool = False) -> str:
-    if is_metric:
-        return gap_text(value, metric, unit=unit)
-    return f"{100 * value:.0f} percentage points" if unit else f"{100 * value:.0f}"
+    differ = map(divergence_sentence, shares[~alike].to_dict("records"))
+    return [*of_metric, *differ, f"{counted}; the table has their intervals."]

@@ -7,12 +7,13 @@ import pandas as pd
 
 from analysis import words
 from analysis.designs import Design
+from analysis.differences import counted, interval, metric_sentence, points, signed, verdict
 from analysis.effects import divergence_known
 from analysis.factors import Factor, levels, present_levels
 from analysis.guard_section import guard_sentences
 from analysis.guards import GUARDS
 from analysis.load import Study
-from analysis.wording import count, gap_text, level_text, listed
+from analysis.wording import count, level_text, listed
 from analysis.words import BAD
 
 MOST_ASKED, MOST_OTHERS = 3, 2  # sentences on the axes that were asked about, and on others
@@ -67,7 +68,7 @@ def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design
     first = rows[is_asked].head(MOST_ASKED)
     others = rows[~is_asked & rows["decided"]].head(MOST_OTHERS)
     chosen = pd.concat([first, others]).to_dict("records")
-    return [metric_sentence(row, study.metric, study.mode, design) for row in chosen]
+    return [metric_sentence(row, study.metric, study.mode) for row in chosen]
 
 
 def unclear_sentence(rows: pd.DataFrame, metric: str) -> str:
@@ -79,93 +80,22 @@ def unclear_sentence(rows: pd.DataFrame, metric: str) -> str:
     )
 
 
-def metric_sentence(row: dict, metric: str, mode: str, design: Design) -> str:
-    better, worse, gap, low, high = oriented(row, mode)
-    better, worse = level_text(row["axis"], better), level_text(row["axis"], worse)
-    interval = f"95 % CI {gap_text(low, metric, unit=False)} to {gap_text(high, metric, unit=False)}, "
-    basis = f"({'' if math.isnan(low) else interval}{units_text(row)}){left_out(row)}"
-    by = gap_text(gap, metric)
-    if row["decided"]:
-        return f"{better} beats {worse} by {by}{at(row)} {basis}."
-    if not design.answers:
-        where = "above" if mode == "max" else "below"
-        return f"An association, not an effect: {better} is {by} {where} {worse}{at(row)} {basis}."
-    return (
-        f"The data do not say whether {better} is better than {worse}: it leads by {by}{at(row)} {basis}"
-        f"{alone(row, low)}{needed(row)}."
-    )
-
-
-def alone(row: dict, low: float) -> str:
-    """Of an interval that leaves 0 out although nothing is decided."""
-    if not low > 0:
-        return ""
-    return f"; significant on its own, but not after correcting for the {count(row['num_tests'], 'test')} on this page"
-
-
-def oriented(row: dict, mode: str) -> tuple[str, str, float, float, float]:
-    """The better level, the worse, and by how much with its interval, so that the difference is not negative."""
-    sign = 1 if row["difference"] >= 0 else -1
-    a, b = row["level_a"], row["level_b"]
-    low, high = (row["low"], row["high"]) if sign > 0 else (-row["high"], -row["low"])
-    gap = abs(row["difference"])
-    if (sign > 0) == (mode == "max"):
-        first, second = (a, b)
-    else:
-        first, second = (b, a)
-    return first, second, gap, low, high
-
-
-def units_text(row: dict) -> str:
-    """What the interval counts as independent."""
-    number = int(row["num_units"])
-    if not row["is_paired"]:
-        return f"unpaired, {int(row['num_a'])} and {int(row['num_b'])} trials"
-    return f"paired over {count(number, row['unit'].removesuffix('s'), row['unit'])}"
-
-
-def at(row: dict) -> str:
-    first, last = row["first_epoch"], row["last_epoch"]
-    if math.isnan(last):
-        return ""
-    return f" by epoch {int(last)}" if first == last else f" by epochs {int(first)} to {int(last)}"
-
-
-def left_out(row: dict) -> str:
-    number = row["num_left_out"]
-    if not number or math.isnan(number):
-        return ""
-    what = "pair" if row["is_paired"] else "trial"
-    common = row.get("only_where")
-    rest = f" and all others with {common}" if isinstance(common, str) and common else ""
-    return f", {count(int(number), what)} that broke left out{rest}"
-
-
-def needed(row: dict) -> str:
-    number = row["num_units_more"]
-    if math.isnan(number) or number == 0:
-        return ""
-    more = count(int(number), f"more {row['unit'].removesuffix('s')}", f"more {row['unit']}")
-    return f"; were this the true difference, {more} would show it"
-
-
 def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
     """The clearest decided interaction of two axes."""
     rows = found[(found["what"] == study.metric) & found["axis"].str.contains(" x ") & found["decided"]]
     return [
-        interaction_text(row, study.metric, study.mode)
-        for row in rows.sort_values("p", kind="stable").head(1).to_dict("records")
+        interaction_text(row, study.metric) for row in rows.sort_values("p", kind="stable").head(1).to_dict("records")
     ]
 
 
-def interaction_text(row: dict, metric: str, mode: str) -> str:
+def interaction_text(row: dict, metric: str) -> str:
     """level_a and level_b are differences, as comparisons.py names them: "deconv - bilinear at false"."""
     (pair, first), (_, second) = (row[side].split(" at ") for side in ("level_a", "level_b"))
-    axis, ahead = row["axis"].split(" x ")[1], pair.replace(" - ", " is ahead of ")
-    sign = 1 if mode == "max" else -1
+    axes, (better, worse) = row["axis"].split(" x "), pair.split(" - ")
+    at_first, at_second = (signed(row[f"value_{side}"], metric) for side in "ab")
     return (
-        f"How far {ahead} depends on {axis}: {gap_text(sign * row['value_a'], metric)} at {axis}={first},"
-        f" {gap_text(sign * row['value_b'], metric)} at {axis}={second}."
+        f"The difference between {axes[0]} {better} and {worse} depends on {axes[1]} (significant after Holm's"
+        f" correction): {at_first} at {axes[1]}={first}, {at_second} at {axes[1]}={second}."
     )
 
 
@@ -224,17 +154,14 @@ def divided(trials: pd.DataFrame, factor: Factor, bad: pd.Series, found: pd.Data
 
 
 def decided_text(found: pd.DataFrame, axis: str) -> str:
-    """Of an axis with two levels: the interval of the difference in shares."""
+    """Of an axis with two levels: the interval of the difference in shares, and whether it is significant."""
     rows = found[(found["what"] == "divergence") & (found["axis"] == axis)]
     if len(rows) != 1 or math.isnan(rows["low"].iloc[0]):
         return ""
     row = rows.to_dict("records")[0]
-    _, _, gap, low, high = oriented(row, "max")
-    pairs = " in pairs" if row["is_paired"] else ""
-    told = f" (a difference of {100 * gap:.0f} percentage points{pairs}, 95 % CI {100 * low:.0f} to {100 * high:.0f}"
-    if row["decided"] or row["kind"] != "effect":
-        return f"{told})"
-    return f"{told}{alone(row, low) or ': not enough to tell'})"
+    sign = 1 if row["difference"] >= 0 else -1
+    bounds = interval(sign, row, "")[0]
+    return f" ({points(abs(row['difference']))} percentage points, {bounds}, {counted(row)}; {verdict(row)})"
 
 
 def cause_sentences(trials: pd.DataFrame) -> list[str]:

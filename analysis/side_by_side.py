@@ -44,7 +44,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
     sections = [
         Section("The answer", [Items(said or ["Nothing can be compared yet."])]),
         Section("What differs", differences(one, other, names)),
-        effect_section(found, design, both.metric, []),
+        effect_section(found, design, both.metric, both.mode, []),
         Section("How they ended", [Table("outcomes", "How the trials of each ended.", ended(one, other, names))]),
         Section("Learning curves", curve_blocks(both, axis)),
         Section("Divergence", when_blocks(both.trials, [axis]) if bad.any() else []),

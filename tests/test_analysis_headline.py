@@ -58,19 +58,20 @@ def broken(upsample: str, *, cures=("float32_head",), seed: int = 0) -> Trial:
 
 def test_a_decided_difference_comes_first_with_its_interval(tmp_path):
     first = said(tmp_path, grid(0.05))[0]
-    assert first.startswith("deconv beats bilinear by 5.0 Dice points by epoch 2 (95 % CI ")
-    assert first.endswith("paired over 6 seeds).")
+    assert first.startswith("upsampling deconv against bilinear: +5.0 Dice points at epoch 2")
+    assert "(95 % CI +4.9 to +5.2; 12 pairs of 6 seeds)" in first
+    assert "; significant: p < 0.05 after Holm's correction for " in first
 
 
 def test_what_is_not_decided_is_said_with_what_would_decide_it(tmp_path):
     told = said(tmp_path, grid(0.0005, noise=(0.02, -0.02, 0.01, -0.01, 0.015, -0.014)))[0]
-    assert told.startswith("The data do not say whether ")
-    assert "were this the true difference" in told
+    assert "; not significant (a difference of this size would take " in told
 
 
 def test_an_adaptive_search_gives_associations(tmp_path):
     told = said(tmp_path, grid(0.05), options={"search": "optuna", "scheduler": "none"})[0]
-    assert told.startswith("An association, not an effect: deconv is 5.0 Dice points above bilinear")
+    assert told.startswith("upsampling deconv against bilinear: +5.0 Dice points")
+    assert told.endswith("; an association, not an effect.")
 
 
 def test_an_association_whose_interval_holds_zero_is_no_headline(tmp_path):
@@ -154,12 +155,12 @@ def test_a_conditional_axis_that_no_diverged_trial_has_is_passed_over(tmp_path):
 def test_less_of_a_loss_is_told_as_less(tmp_path):
     options = {"search": "optuna", "scheduler": "none", "metric": "val_loss", "mode": "min"}
     told = said(tmp_path, grid(0.05), options=options)[0]
-    assert "deconv is 0.0503 of val_loss below bilinear" in told, told
+    assert told.startswith("upsampling deconv against bilinear: -0.0503 of val_loss"), told
 
 
 def test_where_nothing_diverged_the_settings_are_not_told_one_by_one(tmp_path):
     *_, found = compared(tmp_path, grid(0.05))
-    lines = [text for text in effect_section.told(found, "val_dice") if "diverged" in text]
+    lines = [text for text in effect_section.lines(found, "val_dice", "max") if "diverged" in text]
     assert lines == [
         "In 2 comparisons the share of diverged trials is the same on both sides; the table has their intervals."
     ]
