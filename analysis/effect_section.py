@@ -59,8 +59,6 @@ def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
     of_metric = [metric_sentence(row, metric, mode) for row in shown[shown["what"].eq(metric)].to_dict("records")]
     shares = shown[shown["what"].ne(metric)]
     alike = shares["difference"].eq(0)
-    if alike.sum() < 2:
-        return [*of_metric, *map(divergence_sentence, shares.to_dict("records"))]
-    counted = f"In {alike.sum()} comparisons the share of diverged trials is the same on both sides"
-    differ = map(divergence_sentence, shares[~alike].to_dict("records"))
-    return [*of_metric, *differ, f"{counted}; the table has their intervals."]
+    compared = f"In {count(int(alike.sum()), 'comparison')} the share of diverged trials is the same on both sides"
+    rest = [f"{compared}; the table has the intervals."] if alike.any() else []
+    return [*of_metric, *map(divergence_sentence, shares[~alike].to_dict("records")), *rest]

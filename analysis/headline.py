@@ -104,7 +104,8 @@ def divergence_sentences(
 ) -> list[str]:
     """Where the diverged trials lie: a level they all share, and how they divide over the asked axes.
 
-    Counted are the trials of which it is known whether they diverged.
+    Counted are the trials of which it is known whether they diverged. An association is left out where no interval of
+    the axis leaves out zero.
     """
     trials = trials[divergence_known(trials)]
     bad = trials["outcome"].isin(BAD)
@@ -115,16 +116,24 @@ def divergence_sentences(
     rest = [factor for factor in compared if factor.name not in shared]
     inside = pd.Series(True, trials.index)
     told = []
-    for factor, level in ((each, shared[each.name]) for each in compared if each.name in shared):
+    for factor, level in (
+        (each, shared[each.name]) for each in compared if each.name in shared and is_clear(found, each)
+    ):
         here = levels(trials, factor) == level
         inside &= here
         told.append(
             f"All {int(bad.sum())} trials that diverged had {level_text(factor.name, level)}: {int(bad.sum())} of"
             f" {int(here.sum())} with it, 0 of {int((~here).sum())} without{decided_text(found, factor.name)}."
         )
-    for factor in [each for each in rest if each.name in asked] or rest[:1]:
+    for factor in [each for each in rest if each.name in asked and is_clear(found, each)]:
         told += divided(trials[inside], factor, bad, found, given=shared)
     return told
+
+
+def is_clear(found: pd.DataFrame, factor: Factor) -> bool:
+    """Whether how divergence divides over an axis is an effect, or an association whose interval leaves out zero."""
+    rows = found[(found["what"] == "divergence") & (found["axis"] == factor.name)]
+    return bool((rows["kind"].eq("effect") | rows["low"].gt(0) | rows["high"].lt(0)).any())
 
 
 def shared_levels(trials: pd.DataFrame, factors: list[Factor], bad: pd.Series) -> dict[str, str]:

@@ -11,9 +11,9 @@ OUTCOMES = {  # and what each means, in the order of the tables
     "frozen": "weights stood still, every step skipped",
     "out_of_memory": "needed more memory than there was",
     "failed": "raised an error",
-    "interrupted": "ended without a word of its own",
+    "interrupted": "ended before its last epoch, without an error of its own",
     "running": "no end recorded in a study that is still open",
-    "not started": "planned, but has no folder",
+    "not started": "planned, but never started",
 }
 DID = {"diverged": "diverged", "frozen": "froze"}  # the past tense, after "3 of 12 trials"
 EVENTS = {  # what showed that a run had broken, as the end of a sentence

@@ -37,7 +37,7 @@ def load_space(name_or_file: str) -> Space:
 
 
 def _line_of(error: BaseException, path: Path) -> str:
-    """", line N" of the file in which the error arose; nothing where it says none."""
+    """ ", line N" of the file in which the error arose; nothing where it says none."""
     if isinstance(error, SyntaxError) and error.lineno:
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]

@@ -113,6 +113,12 @@ def test_a_space_that_asks_about_nothing_in_particular_asks_about_all(tmp_path):
     assert asked_about(study, factors) == ["upsample", "amp"]
 
 
+def test_an_association_of_divergence_whose_interval_holds_zero_is_no_headline(tmp_path):
+    trials = [*grid(0.0), broken("deconv", seed=9), broken("bilinear", seed=9), broken("bilinear", seed=8)]
+    told = said(tmp_path, trials, options={"search": "optuna", "scheduler": "asha"})
+    assert not any("diverged in" in each for each in told), told
+
+
 def test_causes_and_the_cure_of_all_are_told(tmp_path):
     told = said(tmp_path, [*grid(0.0), broken("deconv", seed=9), broken("bilinear", seed=9)])
     assert "The cause was a saturated head in both." in told
@@ -162,5 +168,5 @@ def test_where_nothing_diverged_the_settings_are_not_told_one_by_one(tmp_path):
     *_, found = compared(tmp_path, grid(0.05))
     lines = [text for text in effect_section.lines(found, "val_dice", "max") if "diverged" in text]
     assert lines == [
-        "In 2 comparisons the share of diverged trials is the same on both sides; the table has their intervals."
+        "In 2 comparisons the share of diverged trials is the same on both sides; the table has the intervals."
     ]
