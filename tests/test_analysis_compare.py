@@ -35,7 +35,7 @@ def two(tmp_path):
 def test_the_difference_is_that_of_the_trials_that_pair(two):
     _, record = build_comparison(*map(load_study, two))
     told = re.match(
-        r"study after against before: \+(\d\.\d) Dice points at epoch 2.* \(95 % CI .*; 5 pairs of 5 seeds\); signif",
+        r"study after against before: \+(\d\.\d) Dice points at epoch 2.* \(95 % CI .*; 10 pairs of 5 seeds\); signif",
         record["sentences"][0],
     )
     assert told, record["sentences"]
