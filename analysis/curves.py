@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.effects import measured, name_hash
 from analysis.factors import Factor, levels, present_levels
+from analysis.words import BAD
 
 ALL = "all trials"  # the one level where no factor divides the trials
 
@@ -39,17 +40,20 @@ def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, me
     return found.dropna(subset="level").reset_index(drop=True)
 
 
-def medians(curves: pd.DataFrame) -> pd.DataFrame:
-    """A row a level and epoch: median, low and high (quartiles), num_trials, and `most`: at least half are in it.
+def medians(curves: pd.DataFrame, trials: pd.DataFrame, factor: Factor | None) -> pd.DataFrame:
+    """A row a level and epoch: median, low and high (quartiles), num_trials (measured then), num_begun (of the level,
+    those that diverged before a measurement too), and `most`: at least half of these are in it.
 
-    Pruning takes the worse trials out, so a median of the few that remain rises by that alone.
+    Pruning and divergence take the worse trials out, so a median of the few that remain rises by that alone.
     """
     grouped = curves.groupby(["level", "epoch"], sort=True)["value"]
     found = grouped.agg(median="median", num_trials="size")
     quartiles = grouped.quantile([0.25, 0.75]).unstack().rename(columns={0.25: "low", 0.75: "high"})
     found = found.join(quartiles).reset_index() if len(found) else found.assign(low=[], high=[]).reset_index()
-    total = curves.groupby("level")["folder"].nunique()
-    return found.assign(most=found["num_trials"] * 2 >= found["level"].map(total))
+    level = pd.Series(ALL, trials.index) if factor is None else levels(trials, factor)
+    has_begun = trials["folder"].isin(curves["folder"]) | trials["outcome"].isin(BAD)
+    begun = found["level"].map(level[has_begun].value_counts()).astype(int)
+    return found.assign(num_begun=begun, most=found["num_trials"] * 2 >= begun)
 
 
 def some_of(curves: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -68,8 +72,8 @@ def curve_ends(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def num_without_curve(curves: pd.DataFrame, trials: pd.DataFrame) -> int:
-    """Diverged trials that never had a finite epoch: they have no curve, and no cross either."""
-    return int((~trials["folder"].isin(curves["folder"]) & (trials["outcome"] == "diverged")).sum())
+    """Diverged and frozen trials that never had a finite epoch: they have no curve, and no cross either."""
+    return int((~trials["folder"].isin(curves["folder"]) & trials["outcome"].isin(BAD)).sum())
 
 
 def curve_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:

@@ -28,7 +28,9 @@ NAIVE = (
 )
 TABLE_ABOUT = (
     "By level: the share that has diverged (or frozen) by last_epoch, with its 95 % interval (low, high; Aalen-Johansen"
-    " in discrete time). Whether levels differ is tested among the comparisons, with all other tests of this page."
+    " in discrete time). num_unknown: trials that failed, ran out of memory, were interrupted, still run or left no"
+    " curve: whether they would have diverged is not known, and they count until their last whole"
+    " epoch. Whether levels differ is tested among the comparisons, with all other tests of this page."
 )
 SPENT_ABOUT = (
     "Epochs from a trial's first abnormal step to its end, and the planned epochs that ending it has saved. As stopped"
@@ -81,9 +83,10 @@ def incidence_picture(trials: pd.DataFrame, factor: Factor, factors: list[Factor
     drawn = charts.drawn(
         divergence_charts.draw_incidence, incidence_by(trials, factor), colours=colours, title=factor.axis_title
     )
-    own = table[table["axis"] == factor.name].to_dict("records")
+    own = table[(table["axis"] == factor.name) & table["incidence"].notna()].to_dict("records")
     told = [
-        f"{row['level']} {row['incidence']:.0%} ({row['low']:.0%} to {row['high']:.0%}) by epoch {row['last_epoch']}"
+        f"{row['level']} {row['incidence']:.0%} ({row['low']:.0%} to {row['high']:.0%})"
+        f" by epoch {int(row['last_epoch'])}"
         for row in own
     ]
     return Picture(

@@ -7,12 +7,13 @@ import pandas as pd
 
 from analysis import charts
 from analysis.curves import ALL, CurveFrames, curve_ends, curve_factors, curves, medians, num_without_curve, some_of
-from analysis.effects import name_hash
+from analysis.effects import divergence_known, name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.page import Picture, slug
 from analysis.pictures import Example, NoPicture, draw_examples, draw_side_by_side, examples, paired_examples
+from analysis.records import is_number
 from analysis.search_course import boundary
-from analysis.wording import count, level_text, listed
+from analysis.wording import count, level_text, listed, show
 from analysis.words import BAD
 
 IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
@@ -55,7 +56,7 @@ def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
     shown = some_of(found, MOST_LINES)
     return CurveFrames(
         shown,
-        medians(found),
+        medians(found, trials, factor),
         curve_ends(shown, trials),
         num_left_out=found["folder"].nunique() - shown["folder"].nunique(),
         num_without=num_without_curve(found, trials),
@@ -107,10 +108,10 @@ def not_drawn(frames: CurveFrames) -> str:
 
 
 def last_medians(medians: pd.DataFrame, what: str) -> str:
-    """The figure in words: where each level's median stood last with at least half of its trials."""
+    """The figure in words: where each level's median stood last with at least half of its trials, and with how many."""
     last = medians[medians["most"]].groupby("level", sort=False).tail(1)
     parts = [
-        f"{row.level} {row.median:.4g} at epoch {row.epoch} ({count(row.num_trials, 'trial')})"
+        f"{row.level} {row.median:.4g} at epoch {row.epoch} ({row.num_trials} of {count(row.num_begun, 'trial')})"
         for row in last.itertuples()
     ]
     return f"Learning curves of {what}. The median while at least half of the trials are in it: {'; '.join(parts)}."
@@ -172,16 +173,17 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
     lr = next((factor for factor in factors if factor.name == "lr"), None)
     places, ticks, title = outcome_places(trials, factors)
     bad = places.loc[places["outcome"].isin(BAD), "x"]
+    known = places[places["is_known"]]
     if lr is None or bad.empty:
         return []
     log = is_log(lr, places["x"])
     alone = all(factor.name == "lr" for factor in factors)  # the other axis is the epochs then, which are an outcome
-    edge = boundary(places.iloc[:0] if alone else places, log=log, is_choice=bool(ticks))
+    edge = boundary(known.iloc[:0] if alone else known, log=log, is_choice=bool(ticks))
     drawn = charts.drawn(charts.draw_outcomes, places, edge, name=lr.axis_title, ticks=ticks, ylabel=title, log=log)
     spread = " Points of one level are spread a little, to be told apart." if ticks else ""
     alt = (
-        f"Of {count(len(places), 'trial')}, {len(bad)} diverged, at learning rates from {bad.min():.3g} to"
-        f" {bad.max():.3g}."
+        f"Of {count(len(known), 'trial')} of which it is known, {len(bad)} diverged, at learning rates from"
+        f" {bad.min():.3g} to {bad.max():.3g}."
     )
     line = ""
     if len(edge):
@@ -191,7 +193,8 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
 
 
 def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.DataFrame, list[str], str]:
-    """Columns x (learning rate), y, outcome; the names of y's places if it is a choice; y's title."""
+    """Columns x (learning rate), y, outcome, is_known (whether it diverged); the names of y's places if it is a
+    choice; y's title."""
     ranges = [factor.name for factor in factors if factor.kind != "choice"]
     known = {factor.name: factor for factor in factors if factor.name != "lr"}
     other = next((known[name] for name in ["batch_size", *ranges, *known] if name in known), None)
@@ -203,7 +206,8 @@ def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.Data
         y = levels(trials, other).map({level: place for place, level in enumerate(ticks)}).astype(float) + spread
     else:
         y = numbers(trials, other.name)
-    places = pd.DataFrame({"x": numbers(trials, "lr"), "y": y, "outcome": trials["outcome"]}).dropna()
+    places = pd.DataFrame({"x": numbers(trials, "lr"), "y": y, "outcome": trials["outcome"]})
+    places = places.assign(is_known=divergence_known(trials)).dropna()
     return places, ticks, other.axis_title if other else "epochs trained"
 
 
@@ -251,25 +255,44 @@ def side_by_side_pictures(study: Path, ranked: pd.DataFrame, factor: Factor) -> 
     except NoPicture:
         return []
     names = [level_text(factor.name, str(level[row.name])) for row in best]
+    lengths = [trained(row) for row in best]
+    titles = [
+        f"{name}\nepoch {seen.epoch} of {length}\nDice {seen.mean_dice:.3f}"
+        for name, seen, length in zip(names, found, lengths, strict=True)
+    ]
+    rows = [seen.examples for seen in found]
     drawn = charts.drawn(
-        lambda axes: draw_side_by_side(found, np.atleast_2d(axes), titles=names),
-        rows=len(found[0]),
+        lambda axes: draw_side_by_side(rows, np.atleast_2d(axes), titles=titles),
+        rows=len(rows[0]),
         panels=len(found) + 1,
-        height_in=1.95 * len(found[0]) + 0.4,
+        height_in=1.95 * len(rows[0]) + 0.8,
     )
     told = "; ".join(
         f"{row[0].reason}: " + ", ".join(f"{name} {each.dice:.3f}" for name, each in zip(names, row, strict=True))
-        for row in zip(*found, strict=True)
+        for row in zip(*rows, strict=True)
     )
-    whose = listed([f"{name} ({row['trial']})" for name, row in zip(names, best, strict=True)])
+    whose = listed(
+        [
+            f"{name} (trial {row['trial']} at epoch {seen.epoch} of the {length} it trained, mean Dice"
+            f" {seen.mean_dice:.3f})"
+            for name, row, seen, length in zip(names, best, found, lengths, strict=True)
+        ]
+    )
+    uneven = " They did not train equally long, so the pictures differ by that, too." if len(set(lengths)) > 1 else ""
     return [
         Picture(
             f"predictions_by_{slug(factor.name)}",
-            f"The same images as the best trials of {whose} see them: best, median and worst of the first of these.",
+            f"The same images as the best trials of each level see them: {whose}. They are the best, the median and the"
+            f" worst image of the first of these.{uneven}",
             f"Dice of the same images, {told}.",
             drawn,
         )
     ]
+
+
+def trained(trial: pd.Series) -> str:
+    """How many epochs a trial trained, in words."""
+    return show(trial["num_epochs"]) if is_number(trial["num_epochs"]) else "an unknown number"
 
 
 def example_frame(shown: list[Example]) -> pd.DataFrame:

@@ -15,7 +15,7 @@ FILE = "layers.jsonl"
 @dataclass(frozen=True)
 class Headroom:
     layers: list[str]  # in the order of the forward pass
-    epochs: list[int]
+    epochs: list[int]  # all from the first to the last, also those that were not measured
     bits: np.ndarray  # [layers, epochs]: log2(65504 / largest activation); -inf past the limit, nan if not measured
     first_bad: str | None  # the module whose output went wrong first, by the diagnosis
 
@@ -28,13 +28,15 @@ def read_headroom(trial: Path, first_bad: str | None) -> Headroom | None:
     if not rows:
         return None
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    epochs = sorted({row["epoch"] for row in rows})
+    seen = {row["epoch"] for row in rows}
+    epochs = list(range(min(seen), max(seen) + 1))
     bits = np.full((len(layers), len(epochs)), np.nan)
     places = {name: place for place, name in enumerate(layers)}, {epoch: place for place, epoch in enumerate(epochs)}
     for row in rows:  # of several samples of an epoch, the one nearest to the limit
         place = places[0][row["layer"]], places[1][row["epoch"]]
-        bits[place] = np.fmin(bits[place], bits_left(row.get("activation_max")))
-    return Headroom(layers, epochs, bits, first_bad)
+        if "activation_max" in row:
+            bits[place] = np.fmin(bits[place], bits_left(row["activation_max"]))
+    return None if np.isnan(bits).all() else Headroom(layers, epochs, bits, first_bad)
 
 
 def bits_left(largest: object) -> float:

@@ -7,24 +7,27 @@ from analysis.importances import (
     BEST_SHARE,
     FEWEST,
     MOST_FOR_FANOVA,
+    Target,
     divergence_target,
     importances,
     metric_target,
 )
 from analysis.load import Study
 from analysis.page import Items, Section, Table, Text
-from analysis.wording import listed
+from analysis.wording import count, listed
 
 TITLE = "Which settings matter"
 FEWEST_EXPLAINED = 0.05
 NOTHING = f"fewer than {FEWEST} trials can be compared, all came out alike, or a single axis varied"
 CAPTION = (
-    "Shares that sum to 1 over the axes that always count; a conditional axis is judged among the trials where it does."
-    f" fanova: of the variance of the values over the space (fANOVA, a forest on at most {MOST_FOR_FANOVA} trials, a"
-    " fixed sample; interactions are left out). ped_anova: how far the settings of the best"
-    f" {100 * BEST_SHARE:.0f} % (for divergence: of the trials that diverged) lie from those of all trials (PED-ANOVA,"
-    " all trials). explained: what a forest foretells of trials it has not seen; near 0 the shares are noise. They say"
-    " where to look, not which level is better, and from an adaptive search they also show where it looked."
+    "Shares that sum to 1 over the axes that every trial has; an axis that exists in some trials only (only_where) is"
+    " judged among those, beside the axes that all of them have. fanova: the share of the variance of the values over"
+    f" the space (fANOVA, a forest on at most {MOST_FOR_FANOVA} trials, a fixed sample; interactions are left out)."
+    f" ped_anova: how far the settings of the best {100 * BEST_SHARE:.0f} % (for divergence: of the trials that"
+    " diverged) lie from those of all trials (PED-ANOVA, all trials). explained: the share of the variance that a"
+    " forest predicts in trials it has not seen; near 0 the importances are noise. For divergence, a pruned trial"
+    " counts as one that did not diverge. Importances say where to look, not which level is better, and from an"
+    " adaptive search they also show where it looked."
 )
 
 
@@ -34,32 +37,42 @@ def importance_section(study: Study, factors: list[Factor]) -> Section:
         divergence_target(study.trials),
     ]
     found = [importances(study.trials, target, factors) for target in targets]
-    table = pd.concat([each for each in found if len(each)]) if any(map(len, found)) else pd.DataFrame()
-    if table.empty:
+    judged = [rows[rows["reason"].eq("")] for rows in found]
+    if not any(map(len, judged)):
         return Section(TITLE, [Text(f"Nothing can be said: {NOTHING}.")] if len(factors) > 1 else [])
-    table = table if table["only_where"].any() else table.drop(columns="only_where")
+    table = pd.concat([each for each in found if len(each)])
+    table = table.drop(columns=[name for name in ("only_where", "reason") if not table[name].any()])
     return Section(TITLE, [Items(told(found, targets, study.metric)), Table("importances", CAPTION, table)])
 
 
-def told(found: list[pd.DataFrame], targets: list, metric: str) -> list[str]:
+def told(found: list[pd.DataFrame], targets: list[Target], metric: str) -> list[str]:
+    """A sentence a target and group of axes that were judged among the same trials."""
     sentences = []
     for rows, target in zip(found, targets, strict=True):
         until = "" if target.epoch is None else f" until epoch {target.epoch}"
         what = "divergence" if target.of == "divergence" else metric + until
-        if rows.empty:
-            sentences.append(f"For {what} there is nothing to say: {NOTHING}.")
+        reasons = rows["reason"].unique()
+        if rows.empty or (len(reasons) == 1 and reasons[0]):
+            sentences.append(f"For {what} nothing can be said: {reasons[0] if len(rows) else NOTHING}.")
             continue
         for condition, own in rows.groupby("only_where", sort=False):
-            how, name = ("fanova", "fANOVA") if own["fanova"].notna().any() else ("ped_anova", "PED-ANOVA")
-            ordered = own.sort_values(how, ascending=False)
-            parts = [f"{axis} {100 * share:.0f} %" for axis, share in zip(ordered["axis"], ordered[how], strict=True)]
-            among = f"among trials with {condition}, " if condition else ""
-            share, number = own["explained"].iloc[0], own["num_trials"].max()
-            if share < FEWEST_EXPLAINED:
-                sentences.append(f"For {what}, {among}settings foretell nothing ({number} trials): shares are noise.")
-                continue
-            sentences.append(
-                f"For {what}, {among}by {name}: {listed(parts)} ({number} trials; a forest foretells"
-                f" {100 * share:.0f} % of the variance of trials it has not seen)."
-            )
+            sentences.append(sentence(what, str(condition), own, "" if condition else target.left_out))
     return sentences
+
+
+def sentence(what: str, condition: str, own: pd.DataFrame, left_out: str) -> str:
+    """Of axes that were judged among the same trials, those where the condition holds."""
+    among = f", among trials where {condition}" if condition else ""
+    number = f"{count(int(own['num_trials'].max()), 'trial')}{f'; {left_out}' if left_out else ''}"
+    reason, share = own["reason"].iloc[0], own["explained"].iloc[0]
+    if reason:
+        return f"For {what}{among}, nothing can be said of {listed(list(own['axis']))}: {reason}."
+    if share < FEWEST_EXPLAINED:
+        return f"The settings do not predict {what}{among} ({number}), so the importances are noise."
+    how, name = ("fanova", "fANOVA") if own["fanova"].notna().any() else ("ped_anova", "PED-ANOVA")
+    ordered = own.sort_values(how, ascending=False)
+    parts = [f"{axis} {100 * each:.0f} %" for axis, each in zip(ordered["axis"], ordered[how], strict=True)]
+    return (
+        f"Importance for {what}{among} ({name}): {listed(parts)} ({number}; a forest predicts {100 * share:.0f} % of"
+        " the variance in trials it has not seen)."
+    )

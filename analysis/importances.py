@@ -11,15 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import measured, name_hash
+from analysis.effects import divergence_known, measured, name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
+from analysis.wording import count
 from analysis.words import BAD
 
 FEWEST = 20  # trials, for anything to be said
 MOST_FOR_FANOVA = 500  # its forest takes a minute on 2,000
 BEST_SHARE = 0.1  # of the trials, whose settings PED-ANOVA compares with those of all
 ENDED = ("completed", "pruned", *BAD)
-COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "explained", "num_trials")
+COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "explained", "num_trials", "reason")
 
 
 @dataclass(frozen=True)
@@ -27,33 +28,40 @@ class Target:
     """What is to be explained: a value for each trial that counts, more of it being what is asked for."""
 
     of: str
-    values: pd.Series  # indexed as the trials
+    values: pd.Series  # indexed as the trials; NaN for those that are left out
     epoch: int | None = None  # at which trials are compared
+    left_out: str = ""  # which trials are left out and how many, in words
 
 
 def importances(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> pd.DataFrame:
-    """A row of COLUMNS for each axis that varied; shares between 0 and 1. Empty where too few trials tell.
+    """A row of COLUMNS for each axis that varied; shares between 0 and 1, or the reason why there are none.
 
-    A conditional axis is judged among the trials in which it counts, beside the axes that always do.
+    An axis that exists in some trials only (its condition holds, or the others record no value of it) is judged among
+    those, beside the axes that exist in all of them; the axes that always exist are judged over all trials.
     """
-    always = [factor for factor in factors if factor.condition is None]
-    rows = judged(trials, target, always)
-    for factor in (each for each in factors if each.condition is not None):
-        active = trials[levels(trials, factor).notna()]
-        rows += [row for row in judged(active, target, [*always, factor]) if row["axis"] == factor.name]
+    values = {factor.name: levels_or_numbers(trials, factor) for factor in factors}
+    read = trials[np.logical_or.reduce([each.notna() for each in values.values()])] if factors else trials.iloc[:0]
+    judged_on = target.values.reindex(read.index).dropna().index
+    there = {factor.name: values[factor.name].reindex(judged_on).notna() for factor in factors}
+    always = [factor for factor in factors if there[factor.name].all()]
+    rows = judged(trials.loc[judged_on], target, always)
+    for factor in (each for each in factors if each not in always and there[each.name].any()):
+        own = judged_on[there[factor.name]]
+        beside = [each for each in factors if there[each.name][own].all()]
+        where = "=".join(factor.condition) if factor.condition else f"{factor.name} is set"
+        found = judged(trials.loc[own], target, beside)
+        rows += [row | {"only_where": where} for row in found if row["axis"] == factor.name]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[dict]:
-    values = target.values.reindex(trials.index).dropna()
-    told = trials.loc[values.index]
-    varied = [factor for factor in factors if levels_or_numbers(told, factor).nunique() > 1]
-    if len(varied) < 2:
-        return []
-    known = told[np.logical_and.reduce([levels_or_numbers(told, factor).notna() for factor in varied])]
-    values = values[known.index]
-    if len(values) < FEWEST or values.nunique() < 2:
-        return []
+def judged(known: pd.DataFrame, target: Target, factors: list[Factor]) -> list[dict]:
+    """A row for each axis that varies among trials of which all values are known."""
+    values = target.values[known.index]
+    varied = [factor for factor in factors if levels_or_numbers(known, factor).nunique() > 1]
+    reason = too_little(values, len(varied))
+    if reason:
+        nothing = {"of": target.of, "only_where": "", "num_trials": len(values), "reason": reason}
+        return [{"axis": factor.name} | nothing for factor in varied]
     sample = sampled(known)
     in_sample = values[sample.index]
     nothing = dict.fromkeys([factor.name for factor in varied], np.nan)  # a rare divergence may be in no sample
@@ -64,20 +72,30 @@ def judged(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> list[
         {
             "of": target.of,
             "axis": factor.name,
-            "only_where": "=".join(factor.condition) if factor.condition else "",
+            "only_where": "",
             "fanova": by_fanova[factor.name],
             "ped_anova": by_ped[factor.name],
             "explained": share_explained,
             "num_trials": len(values),
+            "reason": "",
         }
         for factor in varied
     ]
 
 
-def explained(trials: pd.DataFrame, values: pd.Series, factors: list[Factor]) -> float:
-    """Of the variance of the values, what a forest foretells of trials it has not seen (out-of-bag R²), at least 0.
+def too_little(values: pd.Series, num_varied: int) -> str:
+    """Why nothing can be judged; empty where it can."""
+    if len(values) < FEWEST:
+        return f"{count(len(values), 'trial')}, fewer than {FEWEST}"
+    if values.nunique() < 2:
+        return "all came out alike"
+    return "no other axis varied" if num_varied < 2 else ""
 
-    Near 0 the settings explain nothing, and shares, which sum to 1 whatever there is to share, are noise.
+
+def explained(trials: pd.DataFrame, values: pd.Series, factors: list[Factor]) -> float:
+    """Of the variance of the values, what a forest predicts of trials it has not seen (out-of-bag R²), at least 0.
+
+    Near 0 the settings do not predict the values, and shares, which sum to 1 whatever there is to share, are noise.
     """
     from sklearn.ensemble import RandomForestRegressor  # a second to import
 
@@ -96,7 +114,9 @@ def sampled(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def levels_or_numbers(trials: pd.DataFrame, factor: Factor) -> pd.Series:
-    return levels(trials, factor) if factor.kind == "choice" else numbers(trials, factor.name)
+    """The axis's value of each trial; missing where it does not exist."""
+    level = levels(trials, factor)
+    return level if factor.kind == "choice" else numbers(trials, factor.name).where(level.notna())
 
 
 def evaluated(trials: pd.DataFrame, values: pd.Series, factors: list[Factor], how: str) -> dict[str, float]:
@@ -135,13 +155,16 @@ def distribution(trials: pd.DataFrame, factor: Factor):
 
     if factor.kind == "choice":
         return optuna.distributions.CategoricalDistribution(present_levels(trials, factor))
-    found = numbers(trials, factor.name)
+    found = levels_or_numbers(trials, factor)
     log = factor.kind == "log_uniform" and float(found.min()) > 0
     return optuna.distributions.FloatDistribution(float(found.min()), float(found.max()), log=log)
 
 
 def metric_target(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> Target:
-    """Each trial's best until one epoch, that which at least half of the measured trials came to; later is not told."""
+    """Each trial's best until one epoch, the last that at least half of the measured trials came to.
+
+    Later epochs do not count, and the trials that ended before are left out: `left_out` says how many.
+    """
     rows = measured(epochs, metric)
     last = rows.groupby("folder")["epoch"].max()
     if last.empty:
@@ -149,10 +172,15 @@ def metric_target(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode:
     epoch = int(np.floor(last.quantile(0.5, interpolation="lower")))
     reached = rows[rows["folder"].isin(last.index[last >= epoch]) & (rows["epoch"] <= epoch)]
     best = reached.groupby("folder")[metric].max() if mode == "max" else -reached.groupby("folder")[metric].min()
-    return Target(metric, trials["folder"].map(best), epoch)
+    values = trials["folder"].map(best)
+    num_left_out = int(values.isna().sum())
+    left_out = f"{count(num_left_out, 'trial')} without a measurement at epoch {epoch} left out" if num_left_out else ""
+    return Target(metric, values, epoch, left_out)
 
 
 def divergence_target(trials: pd.DataFrame) -> Target:
-    """1 for the trials that diverged or froze, 0 for the others that came to an end."""
-    ended = trials["outcome"].isin(ENDED)
-    return Target("divergence", trials["outcome"].isin(BAD).astype(float).where(ended))
+    """1 for the trials that diverged or froze, 0 for the others that came to an end (pruned ones too)."""
+    is_known = divergence_known(trials)
+    num_left_out = int((~is_known).sum())
+    left_out = f"{count(num_left_out, 'trial')} of which it is not known left out" if num_left_out else ""
+    return Target("divergence", trials["outcome"].isin(BAD).astype(float).where(is_known), left_out=left_out)

@@ -59,19 +59,34 @@ def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
         raise NoPicture(f"{type(error).__name__}: {error}") from error
 
 
-def paired_examples(study: Path, trials: list[Path]) -> list[list[Example]]:
-    """The images that stand for the first trial, as each of the trials sees them: a list a trial. Raises NoPicture."""
-    shown, _ = examples(study, trials[0])
-    found = [shown]
+@dataclass(frozen=True)
+class Seen:
+    """What one trial sees of some images, at the epoch whose weights it kept."""
+
+    examples: list[Example]
+    epoch: str  # as the file says
+    mean_dice: float  # over all validation images
+
+
+def paired_examples(study: Path, trials: list[Path]) -> list[Seen]:
+    """The images that stand for the first trial, as each of the trials sees them. Raises NoPicture."""
+    shown, epoch = examples(study, trials[0])
+    found = [Seen(shown, epoch, mean_dice(trials[0]))]
     for trial in trials[1:]:
         try:
             scores = read_scores(kept_in(trial) / FILES[1]).reset_index(names="index").set_index("name")
             chosen = scores.loc[[each.name for each in shown]].reset_index()
             chosen = chosen.assign(reason=[each.reason for each in shown])[["index", "name", "dice", "reason"]]
-            found.append(read_examples(study / "validation.safetensors", kept_in(trial) / FILES[0], chosen)[0])
+            own = read_examples(study / "validation.safetensors", kept_in(trial) / FILES[0], chosen)
+            found.append(Seen(*own, mean_dice(trial)))
         except UNREADABLE as error:
             raise NoPicture(f"{type(error).__name__}: {error}") from error
     return found
+
+
+def mean_dice(trial: Path) -> float:
+    """Over the images that have a score; nan where none has."""
+    return float(read_scores(kept_in(trial) / FILES[1])["dice"].mean())
 
 
 def kept_in(trial: Path) -> Path:
@@ -157,7 +172,7 @@ def draw_side_by_side(found: list[list[Example]], axes: np.ndarray, *, titles: l
             panel.set_xlabel(f"Dice {each.dice:.3f}", fontsize="small")
         bare(axes[place])
     for panel, title in zip(axes[0], ["mask", *titles], strict=True):
-        panel.set_title(shortened(title))
+        panel.set_title("\n".join(map(shortened, title.split("\n"))))
 
 
 def show_prediction(axes: Axes, example: Example, truth: np.ndarray) -> None:

@@ -49,7 +49,8 @@ def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
         for colour, label in ((WENT_ON, "went on"), (STOPPED, "stopped here"))
     ]
     if other.any():
-        handles.append(Line2D([], [], linestyle="none", marker="o", color=ENDED, label="ended here otherwise"))
+        label = "ended here otherwise, or is still here"
+        handles.append(Line2D([], [], linestyle="none", marker="o", color=ENDED, label=label))
     legend_above(axes, handles, "")
 
 
@@ -70,14 +71,14 @@ def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> N
     legend_above(axes, handles, "")
 
 
-def draw_parallel(frames: tuple, axes: Axes, *, names: list[str], metric: str) -> None:
-    """A line a trial through its settings to its metric, the better the darker and above."""
+def draw_parallel(frames: tuple, axes: Axes, *, names: list[str], metric: str, mode: str) -> None:
+    """A line a trial through its settings to its metric, the better the darker and over the others."""
     places, values, ticks = frames
-    order = np.argsort(values)
+    order = np.argsort(values if mode == "max" else -values)
     lines = np.stack([np.broadcast_to(np.arange(places.shape[1]), places.shape), places], axis=2)[order]
     drawn = LineCollection(
         [line[~np.isnan(line[:, 1])] for line in lines],
-        cmap=matplotlib.colormaps["viridis_r"],
+        cmap=matplotlib.colormaps["viridis_r" if mode == "max" else "viridis"],
         linewidths=0.6 + fewness(len(lines)),
         alpha=0.25 + 0.5 * fewness(len(lines)),
     )

@@ -29,12 +29,15 @@ def time_line(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Columns rung (the epoch), folder, value (of the metric at it), stopped, went_on; a row a trial that came to it.
 
-    One that was neither stopped nor went on ended there for reasons of its own (diverged, failed). A rung is an epoch
-    after which the scheduler stopped trials. Empty where it stopped none, or at too many epochs.
+    One that was neither stopped nor went on ended there for reasons of its own (diverged, failed), or runs still. A
+    rung is an epoch after which the scheduler stopped trials: their last one, whether or not the metric was measured
+    at it (value is nan then). Empty where it stopped none, or at too many epochs.
     """
     if metric not in epochs:
         return pd.DataFrame({"rung": [], "folder": [], "value": [], "stopped": [], "went_on": []})
-    rows = measured(epochs, metric)
+    finite = measured(epochs, metric)
+    rows = epochs[~epochs["diverged"].astype(bool)]
+    rows = rows.assign(**{metric: finite[metric].astype(float).reindex(rows.index)})
     last = rows.groupby("folder")["epoch"].max()
     stopped = last[last.index.isin(trials.loc[trials["outcome"] == "pruned", "folder"])]
     places = np.sort(stopped.unique())
@@ -112,6 +115,7 @@ def scaled_range(values: pd.Series, *, log: bool) -> tuple[np.ndarray, list]:
 def boundary(places: pd.DataFrame, *, log: bool, is_choice: bool) -> pd.DataFrame:
     """Columns x, y: where a trial diverges with probability one half, by logistic regression on x and y.
 
+    `places` are those of trials of which it is known whether they diverged.
     For a choice on y, one x for each of its places. Empty where fewer than 5 trials diverged, or did not, and where
     more of x does not make divergence likelier.
     """

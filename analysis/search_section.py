@@ -15,7 +15,7 @@ FEWEST = 3  # trials, for a figure to be worth its place
 
 def search_section(study: Study, ranked: pd.DataFrame, factors: list[Factor]) -> Section:
     pictures = [
-        *parallel_picture(ranked, factors, study.metric),
+        *parallel_picture(ranked, factors, study.metric, study.mode),
         *rung_picture(study),
         *cost_picture(ranked, study.metric, study.mode),
         *time_picture(study),
@@ -29,11 +29,14 @@ def time_picture(study: Study) -> list[Picture]:
         return []
     drawn = charts.drawn(search_charts.draw_time_line, bars, height_in=3.4)
     whole, counts = bars["end_min"].max(), bars["outcome"].value_counts()
+    missing = len(study.trials) - len(bars)
+    absent = f" {count(missing, 'trial')} left no result with a time and cannot be drawn." if missing else ""
     told = [f"{number} {str(name).replace('_', ' ')}" for name, number in counts.items()]
     return [
         Picture(
             "time_line",
-            "When each trial ran, from its start to its last result. Gaps are waits, or the time between two sessions.",
+            "When each trial ran, from its start to its last result. Gaps are waits, or the time between two"
+            f" sessions.{absent}",
             f"Time line of {count(len(bars), 'trial')} over {whole:.1f} minutes: {listed(told)}.",
             drawn,
         )
@@ -69,28 +72,35 @@ def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
     return [
         Picture(
             "cost",
-            f"What a trial took against the best {metric} it reached. Trials on the line are beaten by none that took"
-            " less; trials that shared the machine took longer for it.",
+            f"What a trial took against the best {metric} it reached ({low_or_high(mode)} is better). Trials on"
+            " the line are beaten by none that took less; trials that shared the machine took longer for it, and one"
+            " that was stopped, broke or runs still counts with what it had taken and reached by then.",
             f"Cost against best {metric} of {count(len(points), 'trial')}; on the front: {listed(told)}.",
             drawn,
         )
     ]
 
 
-def parallel_picture(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Picture]:
+def parallel_picture(ranked: pd.DataFrame, factors: list[Factor], metric: str, mode: str) -> list[Picture]:
     varied = [factor for factor in factors if factor.name in ranked and ranked[factor.name].astype(str).nunique() > 1]
     if len(varied) < 2 or ranked["rank"].notna().sum() < FEWEST:
         return []
     frames = parallel(ranked, varied, metric)
     names = [*(factor.name for factor in varied), f"best {metric}"]
-    drawn = charts.drawn(search_charts.draw_parallel, frames, names=names, metric=f"best {metric}", height_in=3.6)
+    how = {"names": names, "metric": f"best {metric}", "mode": mode}
+    drawn = charts.drawn(search_charts.draw_parallel, frames, **how, height_in=3.6)
     shown = len(frames[1])
     some = f" {MOST_LINES} of them, evenly over the ranking." if shown < ranked["rank"].notna().sum() else ""
     return [
         Picture(
             "parallel",
-            f"Each trial's settings and what it reached, a line a trial, the darker the higher.{some}",
+            f"Each trial's settings and the best {metric} it reached ({low_or_high(mode)} is better), a line a trial,"
+            f" the darker the better.{some}",
             f"Parallel coordinates of {count(shown, 'trial')} over {listed(names)}.",
             drawn,
         )
     ]
+
+
+def low_or_high(mode: str) -> str:
+    return "higher" if mode == "max" else "lower"

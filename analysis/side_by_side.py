@@ -9,14 +9,14 @@ from analysis.comparisons import compare, decided, settings_table
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
-from analysis.effects import divergence_known, outcome_counts, rank_trials
+from analysis.effects import divergence_known, measured, outcome_counts, rank_trials
 from analysis.factors import Factor, factors_of
 from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
 from analysis.load import Study
 from analysis.page import Items, Page, Section, Table, Text
 from analysis.records import is_number
-from analysis.wording import count, show
+from analysis.wording import count, listed, show
 from analysis.words import BAD
 
 STUDY = "study"  # the axis by which the two differ
@@ -40,6 +40,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
         *(divided(known, axis, bad, found, {}) if bad.any() else []),
         *pairing_sentences(both.trials, factors),
         *data_sentences(one, other),
+        *metric_gaps(one, other, names),
     ]
     sections = [
         Section("The answer", [Items(said or ["Nothing can be compared yet."])]),
@@ -89,9 +90,11 @@ def shared_factors(one: Study, other: Study) -> list[Factor]:
 
 
 def design_of_both(one: Study, other: Study) -> Design:
-    """An answer only where both give one: the worse of the two."""
+    """An answer only where both give one; the reasons of both."""
     designs = [design_of(study.study["options"], study.trials) for study in (one, other)]
-    return max(designs, key=lambda design: bool(design.reason))
+    worse = max(designs, key=lambda design: bool(design.reason))
+    reasons = dict.fromkeys(design.reason for design in designs if design.reason)
+    return replace(worse, reason=", and in the other study ".join(reasons))
 
 
 def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
@@ -113,6 +116,15 @@ def data_sentences(one: Study, other: Study) -> list[str]:
     return ["Their data differ, as the table below lists: a score on other images is another score."]
 
 
+def metric_gaps(one: Study, other: Study, names: tuple[str, str]) -> list[str]:
+    """Where the second study was asked for another metric, or did not measure that of the first."""
+    if other.metric == one.metric and other.mode == one.mode and measured(other.epochs, one.metric).shape[0]:
+        return []
+    asked = f"{names[1]} was asked for {other.metric} ({other.mode} is best)"
+    without = "" if measured(other.epochs, one.metric).shape[0] else f", and measured no {one.metric}"
+    return [f"Both are compared by {one.metric} ({one.mode} is best), as {names[0]} was asked; {asked}{without}."]
+
+
 def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
     """Options, fixed settings, data and versions that are not the same."""
     rows = []
@@ -125,6 +137,9 @@ def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
     versions = [each.get("versions") if isinstance(each.get("versions"), dict) else {} for each in origin]
     rows += [(f"version: {key}", *(each.get(key) for each in versions)) for key in versions[0] | versions[1]]
     differ = [(name, show(a), show(b)) for name, a, b in rows if a != b]
+    silent = [name for name, study in zip(names, (one, other), strict=True) if "created" not in study.study]
+    if silent:
+        return [Text(f"What differs is not known: {listed(silent)} left no study.json that can be read.")]
     if not differ:
         return [Text("Nothing that study.json records differs: one is a repetition of the other.")]
     caption = "What study.json records otherwise. A difference between the studies may come from any of these."
@@ -132,7 +147,7 @@ def differences(one: Study, other: Study, names: tuple[str, str]) -> list:
 
 
 def ended(one: Study, other: Study, names: tuple[str, str]) -> pd.DataFrame:
-    """A row an outcome, a column a study; below, the best of each."""
+    """A row an outcome, a column a study; below, the best of each, of how many trials, and how long they trained."""
     counts = [outcome_counts(study.trials, None).set_index("outcome")["num_trials"] for study in (one, other)]
     rows = dict.fromkeys([*counts[0].index, *counts[1].index])
     frame = pd.DataFrame(
@@ -142,7 +157,10 @@ def ended(one: Study, other: Study, names: tuple[str, str]) -> pd.DataFrame:
     for study, name in zip((one, other), names, strict=True):
         ranked = rank_trials(study.trials, study.epochs, one.metric, one.mode)
         best = pd.to_numeric(ranked[f"best_{one.metric}"])
+        frame.loc[f"trials with a finite {one.metric}", name] = int(best.notna().sum())
+        frame.loc["most epochs of a trial", name] = show(pd.to_numeric(study.trials["num_epochs"]).max())
         frame.loc[f"best {one.metric}", name] = show(best.max() if one.mode == "max" else best.min(), one.metric)
+        frame.loc["the best at epoch", name] = show(ranked["best_epoch"].iloc[0] if len(ranked) else None)
         frame.loc["test Dice of the best", name] = show((study.test or {}).get("test_dice"), "dice")
     return frame.reset_index(names="outcome")
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import event_epochs
+from analysis.effects import divergence_known, event_epochs
 from analysis.factors import Factor, levels, present_levels
 from analysis.intervals import NORMAL_QUANTILE, share_interval
 from analysis.words import BAD
 
 DIVERGED, PRUNED, CENSORED = "diverged", "pruned", "censored"
-COLUMNS = ("epoch", "num_at_risk", "num_diverged", "num_pruned", "incidence", "low", "high")
+COLUMNS = ("epoch", "num_at_risk", "num_known", "num_diverged", "num_pruned", "incidence", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ def cumulative_incidence(ends: Ends) -> pd.DataFrame:
     """The probability that a trial has diverged by the end of an epoch; a row an epoch in which a trial left.
 
     Aalen and Johansen (1978), in discrete time. The variance is Marubini and Valsecchi's (1995, chapter 10), the
-    interval is 95 % on the scale of log(-log), and Wilson's where that scale has no value (none, or all, diverged).
+    interval is 95 % on the scale of log(-log). Where that scale has no value (none, or all, diverged) it is Wilson's
+    over num_known, the trials of which it is known by then whether they diverged: not those censored before.
     """
     ends = ends[ends.epoch > 0]
     epochs = np.unique(ends.epoch)
@@ -52,16 +53,17 @@ def cumulative_incidence(ends: Ends) -> pd.DataFrame:
     diverged, pruned = (
         np.array([((ends.epoch == epoch) & (ends.how == how)).sum() for epoch in epochs]) for how in (DIVERGED, PRUNED)
     )
+    known = np.array([((ends.epoch >= epoch) | (ends.how != CENSORED)).sum() for epoch in epochs])
     left = diverged + pruned
     after = np.cumprod(1 - left / at_risk) if len(epochs) else np.zeros(0)
     before = np.concatenate([[1.0], after[:-1]]) if len(epochs) else after
     incidence = np.cumsum(before * diverged / at_risk)
     bounds = [
-        interval(incidence[place], variance(place, incidence, before, diverged, left, at_risk), len(ends.epoch))
+        interval(incidence[place], variance(place, incidence, before, diverged, left, at_risk), int(known[place]))
         for place in range(len(epochs))
     ]
     low, high = (np.array([each[side] for each in bounds], float) for side in (0, 1))
-    columns = (epochs, at_risk, diverged, pruned, incidence, low, high)
+    columns = (epochs, at_risk, known, diverged, pruned, incidence, low, high)
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
 
@@ -82,9 +84,9 @@ def variance(
     return float(first + np.sum(s**2 * d * (n - d) / n**3) - 2 * np.sum(to_come * s * d / n**2))
 
 
-def interval(share: float, variance: float, num_trials: int) -> tuple[float, float]:
+def interval(share: float, variance: float, num_known: int) -> tuple[float, float]:
     if not 0 < share < 1 or not variance > 0:
-        return share_interval(round(share * num_trials), num_trials)
+        return share_interval(round(share * num_known), num_known)
     spread = NORMAL_QUANTILE * math.sqrt(variance) / abs(share * math.log(share))
     return share ** math.exp(spread), share ** math.exp(-spread)
 
@@ -101,24 +103,27 @@ def survival_table(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
     No test: whether levels differ in divergence is tested once, among the comparisons. A log-rank test takes trials
     that share a setting as independent: p < 0.05 in 11 % of null studies of 6 settings with luck of their own.
     """
-    ends, rows = ends_of(trials), []
+    ends, is_known, rows = ends_of(trials), divergence_known(trials), []
     for factor in factors:
         if factor.kind != "choice" or len(present_levels(trials, factor)) < 2:
             continue
         level = levels(trials, factor)
         for name in present_levels(trials, factor):
-            own = ends[(level == name).to_numpy() & (ends.epoch > 0)]
-            if len(own.epoch):
-                rows.append({"axis": factor.name, "level": name} | level_row(own))
+            here = level == name
+            counts = {"num_trials": int(here.sum()), "num_unknown": int((here & ~is_known).sum())}
+            own = ends[here.to_numpy() & (ends.epoch > 0)]
+            rows.append({"axis": factor.name, "level": name} | counts | level_row(own))
     return pd.DataFrame(rows)
 
 
 def level_row(ends: Ends) -> dict:
+    """Of the trials that began an epoch; nan where none did."""
+    if not len(ends.epoch):
+        return dict.fromkeys(["num_diverged", "num_pruned"], 0) | {"incidence": math.nan, "low": 0.0, "high": 1.0}
     found = cumulative_incidence(ends)
     last = found.iloc[-1]
     num_bad = int(found["num_diverged"].sum())
     return {
-        "num_trials": len(ends.epoch),
         "num_diverged": num_bad,
         "num_pruned": int(found["num_pruned"].sum()),
         "last_epoch": int(last["epoch"]),

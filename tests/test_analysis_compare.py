@@ -11,8 +11,9 @@ import pytest
 from analysis_fixtures import STUDY, completed, diverged_line, line, outcome, write_json, write_study
 
 from analysis.load import load_study
+from analysis.page import Table
 from analysis.report import main
-from analysis.side_by_side import build_comparison, names_of
+from analysis.side_by_side import build_comparison, design_of_both, names_of
 
 REPORT = Path(__file__).parents[1] / "analysis/report.py"
 GRID = {"options": STUDY["options"] | {"search": "grid", "scheduler": "none"}}
@@ -105,3 +106,38 @@ def test_a_study_that_has_not_begun_can_be_compared(tmp_path, two):
     empty = write_study(tmp_path / "empty", [], study=STUDY | GRID)
     page, _ = build_comparison(load_study(empty), load_study(two[1]))
     assert page.title == "empty and after"
+
+
+def test_another_metric_of_the_second_study_is_said(tmp_path, two):
+    options = GRID["options"] | {"metric": "val_loss", "mode": "min"}
+    other = study(tmp_path / "by_loss", 0.1, options=options)
+    _, record = build_comparison(load_study(two[0]), load_study(other))
+    said = (
+        "Both are compared by val_dice (max is best), as before was asked;"
+        " by_loss was asked for val_loss (min is best)."
+    )
+    assert said in record["sentences"]
+
+
+def test_studies_without_a_record_are_not_called_alike(tmp_path):
+    folders = [write_study(tmp_path / name, [completed([0.5])], study=None) for name in ("a", "b")]
+    page, _ = build_comparison(*map(load_study, folders))
+    section = next(each for each in page.sections if each.title == "What differs")
+    assert section.blocks[0].text == "What differs is not known: a and b left no study.json that can be read."
+
+
+def test_the_bests_of_two_studies_stand_beside_how_many_trained_how_long(tmp_path, two):
+    short = write_study(tmp_path / "short", [completed([0.9])], study=STUDY | GRID)
+    page, _ = build_comparison(load_study(two[0]), load_study(short))
+    table = next(table for table in page.blocks(Table) if table.name == "outcomes").frame.set_index("outcome")
+    assert table.loc["trials with a finite val_dice"].tolist() == [10, 1]
+    assert table.loc["most epochs of a trial"].tolist() == ["2", "1"]
+    assert table.loc["the best at epoch"].tolist() == ["2", "1"]
+
+
+def test_the_reasons_of_both_studies_stand_in_the_way_of_an_effect(tmp_path, two):
+    pruned = study(tmp_path / "pruned", 0.1, options=STUDY["options"] | {"search": "random", "scheduler": "asha"})
+    adaptive = study(tmp_path / "adaptive", 0.1, options=STUDY["options"] | {"scheduler": "none"})
+    reason = design_of_both(load_study(pruned), load_study(adaptive)).reason
+    assert "asha" in reason
+    assert "optuna" in reason

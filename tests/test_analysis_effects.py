@@ -16,6 +16,7 @@ from analysis.effects import (
     without_a_step,
 )
 from analysis.factors import Factor, factors_of, label, levels, present_levels
+from analysis.figures import curve_frames, last_medians, outcome_places
 from analysis.load import load_study
 
 MODEL = Factor("model", "choice", ("unet", "resnet34_unet"))
@@ -127,9 +128,25 @@ def test_curves_leave_out_diverged_lines_and_nan(tmp_path):
 def test_a_median_says_whether_most_trials_are_in_it(tmp_path):
     pruned = [Trial(lines=[line(1, value)], outcome=outcome("pruned", 1)) for value in (0.1, 0.2)]
     study = load_study(write_study(tmp_path, [*pruned, completed([0.3, 0.6])]))
-    found = medians(curves(study.trials, study.epochs, None, "val_dice"))
+    found = medians(curves(study.trials, study.epochs, None, "val_dice"), study.trials, None)
     rows = found[["epoch", "median", "num_trials", "most"]].to_numpy().tolist()
     assert rows == [[1, 0.2, 3, True], [2, 0.6, 1, False]]
+
+
+def test_trials_that_diverged_before_a_measurement_count_among_those_that_began(tmp_path):
+    broken = [Trial(lines=[diverged_line(1, 0.1)], outcome=outcome("diverged", 1)) for _ in range(3)]
+    frozen = Trial(lines=[diverged_line(1, 0.1)], outcome=outcome("frozen", 1))
+    study = load_study(write_study(tmp_path, [*broken, frozen, completed([0.3, 0.6])]))
+    frames = curve_frames(study.trials, study.epochs, None, "val_dice")
+    assert frames.medians[["num_trials", "num_begun", "most"]].to_numpy().tolist() == [[1, 5, False]] * 2
+    assert frames.num_without == 4
+
+
+def test_the_figure_in_words_says_how_many_are_left_of_how_many(tmp_path):
+    pruned = [Trial(lines=[line(1, value)], outcome=outcome("pruned", 1)) for value in (0.1, 0.2)]
+    study = load_study(write_study(tmp_path, [*pruned, completed([0.3, 0.6])]))
+    found = medians(curves(study.trials, study.epochs, None, "val_dice"), study.trials, None)
+    assert "all trials 0.2 at epoch 1 (3 of 3 trials)" in last_medians(found, "val_dice")
 
 
 def test_a_diverged_curve_ends_at_its_last_finite_epoch(tmp_path):
@@ -155,3 +172,10 @@ def test_a_score_of_weights_that_no_step_changed_is_found(tmp_path):
     study = load_study(write_study(tmp_path, [completed([0.3, 0.4]), skipped]))
     ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
     assert list(without_a_step(ranked, study.epochs)["trial"]) == ["a1b2c_00001"]
+
+
+def test_a_failed_trial_is_not_known_to_have_converged(tmp_path):
+    trials = [completed([0.5], lr=1e-3), Trial(lines=[line(1, 0.4)], outcome=outcome("failed", 2))]
+    study = load_study(write_study(tmp_path, trials))
+    places, _, _ = outcome_places(study.trials, [Factor("lr", "log_uniform")])
+    assert places.set_index("outcome")["is_known"].to_dict() == {"completed": True, "failed": False}

@@ -1,12 +1,14 @@
 """Importances on made-up studies of which it is known what matters."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixtures import STUDY, Trial, diverged_line, line, outcome, write_study
 
 from analysis.contents import build
-from analysis.factors import Factor
+from analysis.factors import Factor, factors_of
 from analysis.importances import COLUMNS, Target, divergence_target, importances, metric_target, sampled
 from analysis.load import load_study
 
@@ -23,6 +25,7 @@ def drawn(num: int) -> pd.DataFrame:
             "model": rng.choice(["a", "b"], num),
             "lr": 10 ** rng.uniform(-4, -2, num),
             "depth": rng.choice([1, 2], num),
+            "num_epochs": 5,
         }
     )
 
@@ -48,12 +51,12 @@ def test_divergence_is_told_by_those_that_diverged():
 
 def test_few_trials_say_nothing():
     trials = drawn(19)
-    assert shares(trials, trials["lr"]).empty
+    assert shares(trials, trials["lr"])["reason"].tolist() == ["19 trials, fewer than 20"] * 2
 
 
 def test_all_alike_says_nothing():
     trials = drawn(50)
-    assert shares(trials, pd.Series(1.0, trials.index)).empty
+    assert shares(trials, pd.Series(1.0, trials.index))["reason"].tolist() == ["all came out alike"] * 2
 
 
 def test_a_conditional_axis_is_judged_where_it_counts():
@@ -62,6 +65,56 @@ def test_a_conditional_axis_is_judged_where_it_counts():
     found = shares(trials, values, (MODEL, LR, OF_A)).loc["depth"]
     assert found["num_trials"] == (trials["model"] == "a").sum()
     assert found["fanova"] > 0.9
+
+
+def test_axes_of_two_branches_are_judged_where_they_exist_and_the_others_over_all():
+    trials = drawn(200)
+    is_a = trials["model"] == "a"
+    trials = trials.assign(depth=trials["depth"].where(is_a), C=trials["lr"].sample(frac=1, random_state=0).to_numpy())
+    trials["C"] = trials["C"].where(~is_a)
+    values = np.log10(trials["lr"]) + trials["depth"].fillna(0) + np.log10(trials["C"]).fillna(0)
+    axes = [MODEL, LR, Factor("depth", "choice", ("1.0", "2.0")), Factor("C", "log_uniform")]  # no condition recorded
+    found = shares(trials, values, axes)
+    assert found["num_trials"].to_dict() == {"model": 200, "lr": 200, "depth": is_a.sum(), "C": (~is_a).sum()}
+    assert found["only_where"].to_dict() == {"model": "", "lr": "", "depth": "depth is set", "C": "C is set"}
+    assert (found[["fanova", "ped_anova"]] > 0).all(axis=None)
+
+
+def test_a_conditional_range_counts_only_where_its_condition_holds():
+    trials = drawn(200)
+    values = trials["lr"].where(trials["model"] == "a", 0.0)
+    factors = (MODEL, Factor("depth", "choice", ("1", "2")), Factor("lr", "uniform", (), OF_A.condition))
+    found = shares(trials, values, factors)
+    assert found.loc["lr", "num_trials"] == (trials["model"] == "a").sum()
+    assert found.loc["model", "num_trials"] == 200
+
+
+def test_an_axis_that_exists_in_few_trials_is_named_with_the_reason():
+    trials = drawn(60)
+    trials["depth"] = trials["depth"].where(trials.index < 12)
+    found = shares(trials, trials["lr"], (MODEL, LR, Factor("depth", "choice")))
+    assert found.loc["depth", "reason"] == "12 trials, fewer than 20"
+    assert found.loc["lr", "num_trials"] == 60
+
+
+def test_trials_whose_divergence_is_unknown_are_left_out_and_counted():
+    trials = drawn(40).assign(outcome=["completed"] * 20 + ["diverged"] * 8 + ["failed", "running", "interrupted"] * 4)
+    target = divergence_target(trials)
+    assert target.values.count() == 28
+    assert target.left_out == "12 trials of which it is not known left out"
+
+
+def test_the_case_of_two_branches_loses_no_axis():
+    folder = Path(__file__).parents[2] / "shared/cases/ray/branches"
+    if not folder.is_dir():
+        pytest.skip("../shared is not here")
+    study = load_study(folder)
+    factors, _ = factors_of(study.study, study.trials)
+    target = metric_target(study.trials, study.epochs, study.metric, study.mode)
+    found = importances(study.trials, target, factors).set_index("axis")
+    expected = {"lr": 60, "model/kind": 60, "model/depth": 30, "model/C": 30}
+    assert found["num_trials"].to_dict() == expected
+    assert found["fanova"].notna().all()
 
 
 def test_the_forest_sees_a_fixed_sample_of_500():
@@ -82,6 +135,7 @@ def test_trials_are_compared_at_the_epoch_that_half_of_them_came_to():
     target = metric_target(drawn(3), epochs, "val_dice", "max")
     assert target.epoch == 2
     assert target.values.tolist() == pytest.approx([0.2, 0.4, np.nan], nan_ok=True)
+    assert target.left_out == "1 trial without a measurement at epoch 2 left out"
 
 
 def test_the_page_has_both_kinds(tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from analysis_fixtures import completed, trial_folder, write_study
+from analysis_fixtures import Trial, completed, diverged_line, line, outcome, trial_folder, write_study
 
 from analysis.effects import rank_trials
 from analysis.factors import Factor
@@ -98,9 +98,24 @@ def test_two_settings_see_the_same_images(tmp_path):
     study = load_study(write_study(tmp_path, trials, num_images=9))
     ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
     found = paired_examples(tmp_path, [tmp_path / folder for folder in ranked["folder"]])
-    assert [each.name for each in found[0]] == [each.name for each in found[1]]
+    assert [each.name for each in found[0].examples] == [each.name for each in found[1].examples]
     (picture,) = side_by_side_pictures(tmp_path, ranked, Factor("upsample", "choice", ("deconv", "bilinear")))
     assert picture.name == "predictions_by_upsample"
+    assert "did not train equally long" not in picture.caption
+
+
+def test_predictions_beside_each_other_say_how_long_each_trial_trained_and_its_score(tmp_path):
+    trials = [completed([0.5] * 8 + [0.9], upsample="deconv"), completed([0.6, 0.7, 0.8], upsample="bilinear")]
+    for trial in trials:
+        trial.predicts = True
+    study = load_study(write_study(tmp_path, trials, num_images=9))
+    ranked = rank_trials(study.trials, study.epochs, "val_dice", "max")
+    (picture,) = side_by_side_pictures(tmp_path, ranked, Factor("upsample", "choice", ("deconv", "bilinear")))
+    means = [read_scores(trial_folder(tmp_path, number) / "best_validation.csv")["dice"].mean() for number in (0, 1)]
+    for name, trial, length, mean in zip(("deconv", "bilinear"), "01", (9, 3), means, strict=True):
+        said = f"{name} (trial a1b2c_0000{trial} at epoch 17 of the {length} it trained, mean Dice {mean:.3f})"
+        assert said in picture.caption  # the fixture's files say epoch 17
+    assert "They did not train equally long" in picture.caption
 
 
 def test_hard_cases_are_scored_on_their_own(tmp_path):
@@ -113,6 +128,18 @@ def test_hard_cases_are_scored_on_their_own(tmp_path):
     assert found["num_images"].to_dict() == {"neither": 7, "same colour": 1, "thin": 1}
     assert found["mean_dice"]["thin"] == scores[1]
     assert found["mean_dice"]["neither"] == pytest.approx(scores.drop([1, 3]).mean())
+
+
+def test_subsets_count_the_images_with_a_score_and_the_trials_left_out(tmp_path):
+    trials = [completed([0.9]), Trial(lines=[line(1, 0.5), diverged_line(2, 0.1)], outcome=outcome("diverged", 2))]
+    trials[0].predicts = True
+    study = load_study(write_study(tmp_path, trials, num_images=9))
+    path = trial_folder(tmp_path, 0) / "best_validation.csv"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join([*rows[:1], rows[1].split(",")[0] + ",nan,nan", *rows[2:]]))
+    found = subset_scores(tmp_path, rank_trials(study.trials, study.epochs, "val_dice", "max"), None).set_index("kind")
+    assert found["num_images"]["neither"] == 6
+    assert found[["num_trials", "num_left_out"]].to_numpy().tolist() == [[1, 1]] * 3
 
 
 def test_without_labels_there_are_no_subsets(tmp_path):

@@ -1,15 +1,21 @@
 """How the search went: frames worked out by hand."""
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
 from analysis.contents import build
 from analysis.effects import rank_trials
 from analysis.factors import Factor
 from analysis.load import load_study
+from analysis.search_charts import draw_parallel
 from analysis.search_course import boundary, costs, parallel, rungs, time_line
+from analysis.search_section import search_section
 
 PRUNED = [Trial(lines=[line(1, 0.3)], outcome=outcome("pruned", 1, duration_s=60.0)) for _ in range(2)]
 
@@ -34,6 +40,41 @@ def test_a_rung_is_where_trials_were_stopped(tmp_path):
     study, _ = studied(tmp_path, [completed([0.5, 0.6]), *PRUNED])
     rows = rungs(study.trials, study.epochs, "val_dice")
     assert rows[["rung", "value", "stopped"]].to_numpy().tolist() == [[1, 0.5, False], [1, 0.3, True], [1, 0.3, True]]
+
+
+def test_a_rung_is_a_trials_last_epoch_even_if_the_metric_was_not_measured_at_it(tmp_path):
+    stopped = Trial(lines=[line(1, 0.3), line(2, math.nan)], outcome=outcome("pruned", 2))
+    study, _ = studied(tmp_path, [completed([0.5, 0.6, 0.7]), stopped])
+    rows = rungs(study.trials, study.epochs, "val_dice").sort_values("stopped")
+    assert rows["rung"].tolist() == [2, 2]
+    assert rows["value"].tolist() == pytest.approx([0.6, math.nan], nan_ok=True)
+
+
+def test_the_best_line_of_a_metric_to_be_small_is_the_darkest_and_on_top():
+    places, values = np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.1, 0.9])
+    axes = Figure().subplots()
+    draw_parallel((places, values, [[], []]), axes, names=["lr", "val_loss"], metric="val_loss", mode="min")
+    (lines,) = (each for each in axes.collections if isinstance(each, LineCollection))
+    assert lines.get_array().tolist() == [0.9, 0.1]
+    assert sum(lines.cmap(lines.norm(0.1))[:3]) < sum(lines.cmap(lines.norm(0.9))[:3])
+
+
+def test_the_page_says_which_end_of_the_metric_is_better(tmp_path):
+    trials = [completed([0.5, 0.6], lr=rate, model=model) for rate, model in ((1e-3, "a"), (2e-3, "b"), (4e-3, "a"))]
+    study = load_study(write_study(tmp_path, trials), "val_loss", "min")
+    ranked = rank_trials(study.trials, study.epochs, "val_loss", "min")
+    section = search_section(study, ranked, [Factor("lr", "log_uniform"), Factor("model", "choice")])
+    said = {picture.name: picture.caption for picture in section.blocks}
+    assert "lower is better" in said["parallel"]
+    assert "the darker the better" in said["parallel"]
+    assert "lower is better" in said["cost"]
+
+
+def test_trials_that_left_no_time_are_counted(tmp_path):
+    failed = Trial(outcome=outcome("failed", 1))
+    study, ranked = studied(tmp_path, [*(completed([0.5, 0.6], lr=rate) for rate in (1e-3, 2e-3, 4e-3)), failed])
+    said = {picture.name: picture.caption for picture in search_section(study, ranked, []).blocks}
+    assert "1 trial left no result with a time" in said["time_line"]
 
 
 def test_a_trial_that_diverged_later_came_to_the_rung_and_went_on(tmp_path):

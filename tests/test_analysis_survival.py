@@ -1,6 +1,7 @@
 """Cumulative incidence of divergence: against enumeration, against lifelines, and what each trial counts as."""
 
 import itertools
+import math
 import warnings
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from lifelines import AalenJohansenFitter, KaplanMeierFitter
 
 from analysis.factors import Factor
+from analysis.intervals import share_interval
 from analysis.survival import (
     CENSORED,
     DIVERGED,
@@ -119,6 +121,34 @@ def test_nothing_diverged_has_an_interval_from_zero():
     assert 0.2 < last["high"] < 0.35
 
 
+def test_an_incidence_of_zero_has_the_interval_of_those_still_known():
+    sample = ends(*[(1, CENSORED)] * 8, *[(5, CENSORED)] * 2)
+    found = cumulative_incidence(sample).set_index("epoch")
+    assert found["num_known"].to_dict() == {1: 10, 5: 2}
+    assert found["high"].to_dict() == pytest.approx({1: share_interval(0, 10)[1], 5: share_interval(0, 2)[1]})
+
+
+def test_a_pruned_trial_is_known_never_to_diverge():
+    last = cumulative_incidence(ends(*[(1, PRUNED)] * 8, *[(5, CENSORED)] * 2)).iloc[-1]
+    assert last["high"] == pytest.approx(share_interval(0, 10)[1])
+
+
+def test_an_incidence_of_one_has_the_interval_of_those_that_diverged():
+    last = cumulative_incidence(ends(*[(1, CENSORED)] * 8, *[(5, DIVERGED)] * 2)).iloc[-1]
+    assert (last["incidence"], last["low"]) == (1, pytest.approx(share_interval(2, 2)[0]))
+
+
+@pytest.mark.parametrize("hazard", [0.02, 0.1, 0.2, 0.3, 0.4, 0.5])
+def test_the_interval_covers_in_all_outcomes_of_ten_trials_of_which_six_are_censored_early(hazard):
+    """Nothing diverges in epoch 1, after which six trials are censored; the other four diverge in epoch 2 or do not."""
+    covered = 0.0
+    for num in range(5):
+        last = cumulative_incidence(ends(*[(1, CENSORED)] * 6, *[(2, DIVERGED)] * num, *[(2, CENSORED)] * (4 - num)))
+        chance = math.comb(4, num) * hazard**num * (1 - hazard) ** (4 - num)
+        covered += chance * (last["low"].iloc[-1] <= hazard <= last["high"].iloc[-1])
+    assert covered > 0.93
+
+
 def test_no_trial_gives_no_row():
     assert cumulative_incidence(ends()).empty
 
@@ -156,6 +186,19 @@ def test_the_table_has_a_row_a_level():
         warnings.simplefilter("error")
         found = survival_table(trials(("completed", 9, 9), ("diverged", 3, 4)), [AMP])
     assert found["incidence"].tolist() == [0, 1]
+
+
+def test_trials_whose_divergence_is_unknown_are_counted_and_censored():
+    ended = [("completed", 9, 9), ("diverged", 3, 4), ("failed", 2, 3), ("running", 3, None), ("out_of_memory", 0, 1)]
+    found = survival_table(trials(*ended), [AMP]).set_index("level")
+    assert found["num_trials"].to_dict() == {"false": 3, "true": 2}
+    assert found["num_unknown"].to_dict() == {"false": 2, "true": 1}
+    assert found["high"]["false"] == pytest.approx(share_interval(0, 1)[1])  # one trial came to epoch 9
+
+
+def test_a_level_of_which_no_trial_began_is_not_silent():
+    found = survival_table(trials(("completed", 9, 9), ("failed", 0, 1)), [AMP]).set_index("level")
+    assert (found["num_unknown"]["true"], found["low"]["true"], found["high"]["true"]) == (1, 0, 1)
 
 
 def test_epochs_saved_are_those_left_of_the_plan():
