@@ -21,16 +21,16 @@ MOST_PICTURES = 4  # of incidence: the axes with the widest gap between the inte
 MOST_STRIPS = 3  # one a cause, the commonest first
 MOST_TRACES = 200
 NAIVE = (
-    "A rate of divergence counted from trials that a scheduler cut short is too low: who was stopped at epoch 2 cannot"
-    " diverge at epoch 60. Incidence is the probability to be seen diverging by that epoch, with being stopped as a"
-    " competing risk; without_pruning is what would diverge were none stopped, if a stopped trial had been as likely to"
-    " diverge as one that went on."
+    "The share of diverged trials is too low where a scheduler stopped trials early: a trial that was stopped at epoch"
+    " 2 can no longer diverge at epoch 60. Incidence is the probability that a trial has diverged by an epoch, where a"
+    " trial that was stopped can no longer diverge; without_pruning is what it would be had none been stopped, if the"
+    " stopped trials had been as likely to diverge as the others."
 )
 TABLE_ABOUT = (
     "By level: the share that has diverged (or frozen) by last_epoch, with its 95 % interval (low, high; Aalen-Johansen"
     " in discrete time). num_unknown: trials that failed, ran out of memory, were interrupted, still run or left no"
-    " curve: whether they would have diverged is not known, and they count until their last whole"
-    " epoch. Whether levels differ is tested among the comparisons, with all other tests of this page."
+    " curve; whether they would have diverged is not known, and they count until their last whole epoch. Whether levels"
+    " differ is tested among the comparisons, with all other tests of this page."
 )
 SPENT_ABOUT = (
     "Epochs from a trial's first abnormal step to its end, and the planned epochs that ending it has saved. As stopped"
