@@ -1,97 +1,249 @@
-"""What a study would take, before it is started: trials, disk and memory."""
+"""What a study would take, before it is started: trials, memory, what is kept on disk and what is written in all."""
 
+import math
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
+import psutil
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from search_spaces import Space
-from search_spaces.space import Choice
-from study.options import Options, largest_batch
+from search_spaces import Choice, Space
+from search_spaces.space import Value
+from study.combinations import combinations
+from study.options import Options
 from trials.config import TrialConfig
 from trials.models import build_model
+from trials.numerics.capsule import MAX_VALIDATION
+from trials.numerics.monitor import SAMPLE_EVERY
 from trials.optimizers import COPIES
+from trials.prepared import cache_folder, is_prepared
 from trials.sources import DATASETS
+from trials.state import save_interval
 
-NUM_PETS = 7349
+NUM_PETS = {"train": 3312, "val": 368, "test": 3669}  # where they are still to be downloaded
 TORCH_BYTES = 600e6  # a process with torch and Ray in it, measured on Linux
+RAY_BYTES = 1.5e9  # Ray's own processes, on the machine where a study is started; measured, two cores
 BYTES_PER_PIXEL = 4  # three colours and a trimap, in the cache
+BATCH_CHANNELS = 5  # float32: three colours, target and validity
+LAYER_ROW_BYTES, RESULT_BYTES, HISTORY_BYTES = 240, 2100, 1300  # a line of layers.jsonl, result.json, history.json
+MODEL_FIELDS = ("model", "upsample", "attention", "head", "width", "image_size", "batch_size")
+VARIED = (*MODEL_FIELDS, "optimizer", "on_divergence")  # what the estimate depends on
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one trial takes, in bytes."""
+
+    num_parameters: int
+    memory: float  # the process itself included
+    device_memory: float  # the part of it that lies on a GPU where there is one
+    explaining: float  # more memory, while a divergence is explained
+    kept: float  # on disk at its end
+    capsule: float  # more on disk, if it diverges
+    written: float  # over its whole run, by the trial and by Ray
+    save_interval: int  # epochs
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Upper estimates for the largest trial of the space."""
+    """Upper estimates: every trial is taken for the largest of the space, and to run to its end."""
 
     num_trials: int
-    num_epochs_most: int  # over all trials, if none is stopped early
-    num_parameters: int
-    trial_memory_bytes: float
-    trial_disk_bytes: float
-    cache_bytes: float
+    num_epochs_most: int
+    trial: Cost
+    cache_bytes: float  # of the prepared pictures
+    cache_missing_bytes: float  # those that are still to be written
+    study_bytes: float  # validation pictures and Ray's records, once a study
+    num_together: int  # trials at a time, at most
+
+    @property
+    def kept_bytes(self) -> float:
+        """On disk at the study's end, capsules and the prepared pictures aside."""
+        return self.study_bytes + self.num_trials * self.trial.kept
+
+    @property
+    def written_bytes(self) -> float:
+        """Over the whole study."""
+        return self.study_bytes + self.cache_missing_bytes + self.num_trials * self.trial.written
+
+    @property
+    def memory_bytes(self) -> float:
+        """Of this machine: the trials that run together, and Ray."""
+        return RAY_BYTES + self.num_together * (self.trial.memory + self.trial.explaining)
 
     def to_text(self, options: Options) -> str:
         """A few lines for the terminal."""
+        trial = self.trial
+        stops = f" (scheduler {options.scheduler} stops trials early)" if options.scheduler != "none" else ""
+        every = f"every {trial.save_interval} epochs" if trial.save_interval > 1 else "every epoch"
+        there = "already there" if not self.cache_missing_bytes else f"{_gb(self.cache_missing_bytes)} still to be made"
         return "\n".join(
             [
                 f"trials            {self.num_trials} ({options.samples} configurations x {options.seeds} seeds)",
-                f"epochs            at most {self.num_epochs_most} (scheduler {options.scheduler} stops trials early)"
-                if options.scheduler != "none"
-                else f"epochs            {self.num_epochs_most}",
-                f"largest network   {self.num_parameters:,} parameters",
-                f"memory a trial    about {_gb(self.trial_memory_bytes)}, the process itself included",
-                f"disk              about {_gb(self.num_trials * self.trial_disk_bytes)} for checkpoints, "
-                f"{_gb(self.cache_bytes)} for the prepared pictures",
+                f"epochs            {'at most ' if stops else ''}{self.num_epochs_most}{stops}",
+                f"largest network   {trial.num_parameters:,} parameters",
+                f"memory a trial    about {_gb(trial.memory)}, of it {_gb(trial.device_memory)} on a GPU if there is "
+                f"one; {_gb(trial.explaining)} more while a divergence is explained",
+                f"memory in all     about {_gb(self.memory_bytes)} for {self.num_together} trials at a time and Ray",
+                f"disk              about {_gb(self.kept_bytes)} for {self.num_trials} trials, and "
+                f"{_gb(trial.capsule)} for each that diverges",
+                f"prepared pictures {_gb(self.cache_bytes)} in {cache_folder()}, {there}",
+                f"written in all    about {_gb(self.written_bytes)}: the state {every}, the weights at each better "
+                f"epoch, and Ray's copy of both",
             ]
         )
+
+    def shortages(self, results: Path) -> list[str]:
+        """A sentence for each thing of which this machine has too little."""
+        said = []
+        kept = self.kept_bytes + self.num_trials * self.trial.capsule
+        here, cache = _existing(results), _existing(cache_folder())
+        is_one = here.stat().st_dev == cache.stat().st_dev
+        needed = {here: kept + (self.cache_missing_bytes if is_one else 0)}
+        if not is_one:
+            needed[cache] = self.cache_missing_bytes
+        for place, num_bytes in needed.items():
+            if num_bytes > (free := shutil.disk_usage(place).free):
+                said.append(
+                    f"the disk of {place} has {_gb(free)} free, and up to {_gb(num_bytes)} would be needed; "
+                    f"--results names another place, SEGSTUDY_CACHE one for the prepared pictures"
+                )
+        if self.memory_bytes > (memory := psutil.virtual_memory().total) and not torch.cuda.is_available():
+            said.append(
+                f"this machine has {_gb(memory)} of memory, and about {_gb(self.memory_bytes)} would be needed; "
+                f"--concurrent {max(1, self.num_together // 2)}, a smaller batch_size, width or image_size take less"
+            )
+        return said
 
 
 def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -> Plan:
     """The estimate; builds each network of the space without memory of its own (torch's meta device)."""
-    candidates = [replace(variant, batch_size=largest_batch(space, config)) for variant in _variants(space, config)]
-    costs = [(_training_bytes(candidate), candidate) for candidate in candidates]
-    (weights, activations), _ = max(costs, key=lambda cost: sum(cost[0]))
-    copies = max(COPIES[candidate.optimizer] for candidate in candidates)
-    heaviest = max(weight for (weight, _), _ in costs)
-    to_download = config.data == "pets" and not config.data_root
-    num_images = NUM_PETS if to_download else len(DATASETS[config.data](config).names)
+    num_images = _num_images(config)
+    variants = list(_variants(space, config))
+    costs = _costs(variants, num_images)
+    sizes = {variant.image_size for variant in variants}
+    most = {name: max(getattr(cost, name) for cost in costs) for name in Cost.__dataclass_fields__}
+    num_val = config.val_limit or num_images["val"]
+    cache = {size: sum(num_images.values()) * size**2 * BYTES_PER_PIXEL for size in sizes}
+    missing = [size for size in sizes if not is_prepared(config, size)]
+    fitting = int(max(1, (psutil.cpu_count() or 1) // options.cpus_per_trial))
     return Plan(
         num_trials=num_trials,
         num_epochs_most=num_trials * config.epochs,
-        num_parameters=round(heaviest / 4),
-        trial_memory_bytes=TORCH_BYTES + weights * (2 + copies) + activations,
-        trial_disk_bytes=heaviest * (2 + copies),  # last.pt with the optimiser's copies, and best.pt
-        cache_bytes=num_images * config.image_size**2 * BYTES_PER_PIXEL,
+        trial=Cost(**{**most, "save_interval": min(cost.save_interval for cost in costs)}),
+        cache_bytes=sum(cache.values()),
+        cache_missing_bytes=sum(cache[size] for size in missing),
+        study_bytes=num_val * config.image_size**2 * BYTES_PER_PIXEL + 50e3 * (1 + num_trials),
+        num_together=min(num_trials, options.concurrent or fitting),
     )
 
 
-def _variants(space: Space, config: TrialConfig) -> list[TrialConfig]:
-    """Every network and optimiser of the space."""
-    variants = [config]
-    for name in ("model", "upsample", "attention", "width", "optimizer"):
-        axis = space.axes.get(name)
-        if axis is not None:
-            values = axis.values if isinstance(axis, Choice) else (axis.high,)
-            variants = [replace(variant, **{name: value}) for variant in variants for value in values]
-    return variants
+def num_better_epochs(epochs: int) -> int:
+    """About how many epochs are the best so far: all of a short run, fewer and fewer of a long one."""
+    return min(epochs, math.ceil(3 * math.sqrt(epochs)))
 
 
-def _training_bytes(config: TrialConfig) -> tuple[int, int]:
-    """(weights, activations kept for the backward pass) in float32."""
+def _costs(variants: list[TrialConfig], num_images: dict[str, int]) -> list[Cost]:
+    """Of every variant but for attention and head, which weigh little; of the heaviest of those with these, too."""
+    alike: dict[TrialConfig, list[TrialConfig]] = {}
+    for variant in variants:
+        alike.setdefault(replace(variant, attention="none", head="sigmoid"), []).append(variant)
+    costs = {key: _cost(group[0], num_images) for key, group in alike.items()}
+    heaviest = max(costs, key=lambda key: costs[key].memory)
+    return [*costs.values(), *(_cost(variant, num_images) for variant in alike[heaviest])]
+
+
+def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
+    num_parameters, num_buffers, num_layers, activations = _network(*(getattr(config, name) for name in MODEL_FIELDS))
+    weights = 4 * num_parameters
+    state = weights * (1 + COPIES[config.optimizer]) + 4 * num_buffers
+    batch = config.batch_size * config.image_size**2 * BATCH_CHANNELS * 4
+    num_train = config.train_limit or num_images["train"]
+    steps = math.ceil(min(config.images_per_epoch or num_train, num_train) / config.batch_size)
+    masks = (config.val_limit or num_images["val"]) * config.image_size**2 / 8
+    layers = num_layers * math.ceil(steps / SAMPLE_EVERY) * LAYER_ROW_BYTES  # an epoch
+    best = weights + 4 * num_buffers + masks
+    interval = save_interval(config, num_parameters)
+    num_saves = math.ceil(config.epochs / interval)
+    logs = config.epochs * (layers + HISTORY_BYTES)
+    training = state + weights + activations + batch  # and the gradients
+    recorder = state + weights + 2 * batch  # before the step; the change; the last two batches
+    rollback = state if config.on_divergence == "rollback" else 0.0
+    capsule = 2 * state + batch + MAX_VALIDATION * config.image_size**2 * BATCH_CHANNELS * 4
+    better = num_better_epochs(config.epochs) - num_better_epochs(config.epochs) // interval
+    return Cost(
+        num_parameters=num_parameters,
+        memory=TORCH_BYTES + training + recorder + state + rollback,  # with the state before the first sign
+        device_memory=training + recorder + rollback,
+        explaining=capsule + 2 * state,  # the capsule, and the step under two settings
+        kept=state + 2 * best + 2 * logs + config.epochs * RESULT_BYTES,
+        capsule=capsule + state,  # and the first sign's state in the checkpoint
+        written=num_saves * (2 * state + best + logs / 2)
+        + num_better_epochs(config.epochs) * best
+        + better * (best + logs / 2)
+        + config.epochs * (layers + RESULT_BYTES),
+        save_interval=interval,
+    )
+
+
+def _variants(space: Space, config: TrialConfig) -> Iterator[TrialConfig]:
+    """Every network and optimiser of the space, at its largest width, image and batch."""
+    waited_for = {name: [value for other, value in space.conditions.values() if other == name] for name in space.axes}
+    involved = {name for name in space.axes if name in VARIED}
+    for name in reversed(space.axes):
+        if name in involved and name in space.conditions:
+            involved.add(space.conditions[name][0])
+    values = {name: _largest(space, name, waited_for[name]) for name in space.axes if name in involved}
+    fixed = {**config.to_dict(), **{name: value for name, value in space.fixed.items() if name not in space.axes}}
+    for chosen in combinations(space, values):
+        yield TrialConfig.from_dict({**fixed, **chosen})
+
+
+def _largest(space: Space, name: str, waited_for: list[Value]) -> list[Value]:
+    axis = space.axes[name]
+    if not isinstance(axis, Choice):
+        return list(dict.fromkeys([axis.high, *waited_for]))
+    are_numbers = all(type(value) in (int, float) for value in axis.values)
+    return list(dict.fromkeys([max(axis.values), *waited_for])) if are_numbers else list(axis.values)  # type: ignore[type-var]
+
+
+@lru_cache(maxsize=256)
+def _network(*fields) -> tuple[int, int, int, int]:
+    """Parameters, values in buffers, layers, and bytes of activations kept for the backward pass, in float32."""
+    config = TrialConfig(**dict(zip(MODEL_FIELDS, fields, strict=True)))
     saved: dict[int, int] = {}
 
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
+    def note(tensor: torch.Tensor) -> torch.Tensor:
         saved[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.device("meta"):
         model = build_model(config)
         images_BCHW = torch.empty(config.batch_size, 3, config.image_size, config.image_size)
-        with saved_tensors_hooks(keep, lambda tensor: tensor):
+        with saved_tensors_hooks(note, lambda tensor: tensor):
             outputs = model(images_BCHW)  # alive while `saved` is summed: ids stay unique
             activations = sum(saved.values())
     del outputs
-    return sum(parameter.nbytes for parameter in model.parameters()), activations
+    layers = sum(1 for module in model.modules() if not list(module.children()))
+    return sum(p.numel() for p in model.parameters()), sum(b.numel() for b in model.buffers()), layers, activations
+
+
+def _num_images(config: TrialConfig) -> dict[str, int]:
+    if config.data == "pets" and not config.data_root:
+        return NUM_PETS
+    splits = DATASETS[config.data](config).splits
+    return {split: splits.count(split) for split in ("train", "val", "test")}
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _gb(num_bytes: float) -> str:
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.0f} MB"
+    if num_bytes >= 1e12:
+        return f"{num_bytes / 1e12:.1f} TB"
+    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.1f} MB"

@@ -20,6 +20,7 @@ from study.combinations import check_combinations
 from study.options import Options
 from trials.config import TrialConfig
 from trials.data import check_batch_size
+from trials.prepared import cache_folder
 from trials.sources import DATASETS, SPLITS
 from trials.state import pick_device
 
@@ -118,6 +119,17 @@ def check_data(space: Space, config: TrialConfig) -> None:
         check_batch_size(batch_size, train_limit or count["train"])
 
     check_combinations(space, config.to_dict(), ["batch_size", "train_limit", "val_limit"], check)
+
+
+def check_cache(missing_bytes: float) -> None:
+    """Raises ValueError where the prepared pictures that are still to be made have no room."""
+    folder = next(path for path in (cache_folder(), *cache_folder().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if missing_bytes > free:
+        raise ValueError(
+            f"the prepared pictures take {missing_bytes / 1e9:,.1f} GB, and {folder} has {free / 1e9:,.1f} GB free; "
+            f"a smaller image_size takes less, SEGSTUDY_CACHE names another place"
+        )
 
 
 def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:

@@ -59,8 +59,15 @@ class BadInput(Exception):
 def _dry_run(options: argparse.Namespace) -> int:
     with _bad_input():
         study, _ = _checked(options)
-        print(plan(study.space, study.config, study.options, study.num_trials).to_text(study.options))
+        planned = plan(study.space, study.config, study.options, study.num_trials)
+        print(planned.to_text(study.options))
+        _warn(planned.shortages(study.folder))
     return 0
+
+
+def _warn(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def _checked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
@@ -80,6 +87,9 @@ def _ready(options: argparse.Namespace, held: ExitStack) -> tuple[Study, dict[st
         study, written = _checked(options)
         if options.resume:
             held.enter_context(preconditions.sole_runner(study.folder))
+        planned = plan(study.space, study.config, study.options, study.num_trials)
+        preconditions.check_cache(planned.cache_missing_bytes)
+        _warn(planned.shortages(study.folder))
         data = describe(study.config)
         preconditions.check_same_data(written.get("data"), data)
         for note in data["notes"]:

@@ -53,8 +53,7 @@ def prepare(config: "TrialConfig") -> Prepared:
     missing files, ValueError naming every pair that cannot be read, and OSError where the cache has no room.
     """
     source = DATASETS[config.data](config)
-    key = hashlib.sha256(f"{FORMAT} {config.image_size} {source.identity}".encode()).hexdigest()[:16]
-    folder = cache_folder() / f"{config.data}-{config.image_size}px-{key}"
+    folder = _place(config, source, config.image_size)
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +67,18 @@ def prepare(config: "TrialConfig") -> Prepared:
                 f"({error.strerror or error}); make room there, or name another folder in $SEGSTUDY_CACHE"
             ) from error
     return _open(folder, source.notes)
+
+
+def is_prepared(config: "TrialConfig", size_px: int) -> bool:
+    """Whether the data set is in the cache at this size; a data set that is still to be downloaded is not."""
+    if config.data == "pets" and not config.data_root:
+        return False
+    return _place(config, DATASETS[config.data](config), size_px).is_dir()
+
+
+def _place(config: "TrialConfig", source: Source, size_px: int) -> Path:
+    key = hashlib.sha256(f"{FORMAT} {size_px} {source.identity}".encode()).hexdigest()[:16]
+    return cache_folder() / f"{config.data}-{size_px}px-{key}"
 
 
 def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:
