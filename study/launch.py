@@ -13,7 +13,6 @@ from typing import Any
 
 import optuna
 import ray
-import ray.exceptions
 import torch
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, ResultGrid, RunConfig, TuneConfig, Tuner
@@ -73,7 +72,7 @@ def connect(address: str | None) -> str:
             log_to_driver=False,
             runtime_env={"env_vars": worker_environment()},
         )
-    except (RuntimeError, ConnectionError, TimeoutError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises a bare one where its processes do not come up in time
         place = f"no Ray cluster was reached at --address {address}" if address else "Ray could not be started"
         raise ValueError(f"{place}: {error}") from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else "none"

@@ -3,6 +3,7 @@
 import math
 import os
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ def check_machine(space: Space, config: TrialConfig, options: Options, address: 
     if options.gpus_per_trial is not None:
         check_combinations(space, config.to_dict(), ["device"], lambda device: _check_fits(device, options))
     if address:
+        check_address(address)
         return
     check_combinations(space, config.to_dict(), ["device"], pick_device)
     num_gpus = torch.cuda.device_count()
@@ -78,6 +80,20 @@ def check_machine(space: Space, config: TrialConfig, options: Options, address: 
             f"--address names a cluster that has more"
         )
     check_socket_paths()
+
+
+def check_address(address: str) -> None:
+    """Raises ValueError where nothing answers at HOST:PORT; Ray itself would try for a minute."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "://" in address:
+        return  # "auto", or an address that only Ray can read
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"--address {address!r}; it takes auto or HOST:PORT, 10.0.0.1:6379 for one")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except OSError as error:
+        said = f"--address {address}: no Ray cluster answers there ({error.strerror or error})"
+        raise ValueError(f"{said}; it takes auto or HOST:PORT") from None
 
 
 def _check_fits(device: str, options: Options) -> None:

@@ -2,7 +2,9 @@
 
 import errno
 import os
+import shutil
 import socket
+import tempfile
 import threading
 from pathlib import Path
 
@@ -137,6 +139,13 @@ def test_a_device_that_contradicts_the_gpus_of_a_trial_is_refused(refused):
     assert "leave one of them out" in refused(*SMOKE, "--set", "device=cpu", "--gpus-per-trial", "1")
 
 
+def test_a_cluster_that_does_not_answer_is_refused(refused):
+    with socket.create_server(("127.0.0.1", 0)) as closed_again:
+        port = closed_again.getsockname()[1]
+    assert "no Ray cluster answers there" in refused(*SMOKE, "--address", f"127.0.0.1:{port}")
+    assert "it takes auto or HOST:PORT" in refused(*SMOKE, "--address", "127.0.0.1:head")
+
+
 def test_more_processors_than_there_are_are_refused(refused):
     assert "--cpus-per-trial 4096, but there are" in refused(*SMOKE, "--cpus-per-trial", "4096")
 
@@ -149,10 +158,12 @@ def test_a_temporary_folder_too_deep_for_rays_sockets_is_refused(refused, tmp_pa
     assert "107 is the most" in line
 
 
-def test_the_deepest_temporary_folder_that_is_allowed_takes_a_socket(tmp_path, monkeypatch):
+def test_the_deepest_temporary_folder_that_is_allowed_takes_a_socket(monkeypatch, request):
+    top = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
+    request.addfinalizer(lambda: shutil.rmtree(top))
     session = preconditions.SESSION.format(pid=os.getpid())
     for num_bytes, fits in ((preconditions.SOCKET_PATH_BYTES, True), (preconditions.SOCKET_PATH_BYTES + 1, False)):
-        place = tmp_path / ("x" * (num_bytes - len(f"{tmp_path}//{session}")))
+        place = top / ("x" * (num_bytes - len(f"{top}//{session}")))
         monkeypatch.setenv("RAY_TMPDIR", str(place))
         (place / session).parent.mkdir(parents=True)
         with socket.socket(socket.AF_UNIX) as made:
@@ -212,7 +223,7 @@ def test_an_error_in_a_users_space_is_answered_with_file_and_line(refused, tmp_p
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ("axes={'lrate': Choice((1, 2))}, baseline={'lrate': 1}", "unknown field 'lrate'; did you mean"),
+        ("axes={'lrate': Choice((1, 2))}, baseline={'lrate': 1}", "unknown field 'lrate'; known: model"),
         ("axes={'amp': Choice((False, True))}, baseline={'amp': False}, fixed={'lrate': 1}", "unknown field 'lrate'"),
         ("axes={'amp': Choice((False, True))}, baseline={'amp': False}, fixed={'seed': 1}", "fixes seed; --seeds k"),
         ("axes={'lr': Uniform(-1, 1)}, baseline={'lr': 0.5}", "lr=-1.0; allowed: a finite number above 0"),
