@@ -70,12 +70,14 @@ def interquartile_mean(values: np.ndarray) -> float:
     return float(stats.trim_mean(values, 0.25)) if len(values) else math.nan
 
 
-def share_interval(number: int, total: int) -> tuple[float, float]:
+def share_interval(number: float, total: float) -> tuple[float, float]:
     """Of a share (Wilson 1927); 0 to 1 where nothing was counted."""
+    from statsmodels.stats.proportion import proportion_confint
+
     if total == 0:
         return 0.0, 1.0
-    found = stats.binomtest(number, total).proportion_ci(LEVEL, method="wilson")
-    return float(found.low), float(found.high)
+    low, high = proportion_confint(min(max(number, 0.0), total), total, alpha=1 - LEVEL, method="wilson")
+    return float(low), float(high)
 
 
 def share_difference(a: int, num_a: int, b: int, num_b: int) -> Estimate:
@@ -99,26 +101,34 @@ def fisher(a: int, num_a: int, b: int, num_b: int) -> float:
 
 
 def paired_share_difference(both: int, only_a: int, only_b: int, neither: int) -> Estimate:
-    """Share of a less share of b over independent pairs: Newcombe's interval for pairs, McNemar's exact p.
-
-    The interval is method 10 of Newcombe (1998, Stat Med 17:2635): the two Wilson intervals, joined with the
-    correlation of the two sides, which is corrected for continuity. (statsmodels 0.15 has none for pairs.)
-    """
+    """Share of a less share of b over independent pairs: Newcombe's interval for pairs, McNemar's exact p."""
     from statsmodels.stats.contingency_tables import mcnemar
 
     num_pairs = both + only_a + only_b + neither
     if not num_pairs:
         return NOTHING
+    value = (only_a - only_b) / num_pairs
+    low, high = paired_share_interval(both, only_a, only_b, neither)
+    p = float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue)
+    least = min(1.0, 2 * 0.5 ** (only_a + only_b))
+    method = "Newcombe for pairs, exact McNemar p"
+    return Estimate(value, low, high, p, math.inf, num_pairs, math.nan, method, least)
+
+
+def paired_share_interval(both: float, only_a: float, only_b: float, neither: float) -> tuple[float, float]:
+    """Of a difference of shares over pairs: method 10 of Newcombe (1998, Stat Med 17:2635), from the counts.
+
+    The two Wilson intervals, joined with the correlation of the two sides, which is corrected for continuity.
+    (statsmodels 0.15 has none for pairs.) Counts need not be whole: those of dependent pairs are scaled down.
+    """
+    num_pairs = both + only_a + only_b + neither
     a, b = both + only_a, both + only_b
     share_a, share_b = a / num_pairs, b / num_pairs
     (low_a, high_a), (low_b, high_b) = share_interval(a, num_pairs), share_interval(b, num_pairs)
     phi, value = correlation(both, only_a, only_b, neither), share_a - share_b
     low = value - joined(share_a - low_a, high_b - share_b, phi)
     high = value + joined(high_a - share_a, share_b - low_b, phi)
-    p = float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue)
-    least = min(1.0, 2 * 0.5 ** (only_a + only_b))
-    method = "Newcombe for pairs, exact McNemar p"
-    return Estimate(value, low, high, p, math.inf, num_pairs, math.nan, method, least)
+    return max(-1.0, low), min(1.0, high)
 
 
 def correlation(both: int, only_a: int, only_b: int, neither: int) -> float:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.comparisons import compare, decided, settings_table
+from analysis.comparisons import compare, decided
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
@@ -15,6 +15,7 @@ from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
 from analysis.load import Study
 from analysis.page import Items, Page, Section, Table, Text
+from analysis.pairing import settings_table
 from analysis.records import is_number
 from analysis.wording import count, listed, show
 from analysis.words import BAD
