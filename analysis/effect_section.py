@@ -10,23 +10,19 @@ from analysis.wording import count
 TITLE = "What the settings do"
 SHOWN = (
     *("what", "axis", "level_a", "level_b", "kind", "difference", "low", "high", "p", "p_holm", "decided"),
-    *(
-        "num_pairs",
-        "num_a",
-        "num_b",
-        "num_left_out",
-        "only_where",
-        "first_epoch",
-        "last_epoch",
-        "probability_a_better",
-        "method",
-    ),
-    "reason",
+    *("started_difference", "started_low", "started_high", "agree", "population", "num_pairs", "num_a", "num_b"),
+    *("num_left_out", "num_broken_a", "num_broken_b", "num_unknown_a", "num_unknown_b", "only_where"),
+    *("first_epoch", "last_epoch", "probability_a_better", "method", "reason"),
 )
 CAPTION = (
-    "Level a less level b. Pairs are equal in all other settings and in their seed, and compared after as many epochs"
-    " as both measured; a pair of which one diverged or failed is left out of the metric. Intervals are 95 %, each for"
-    " itself. {family}"
+    "Level a less level b. Pairs are equal in their seed and in all settings that both levels have, and compared after"
+    " as many epochs as both measured; without pairs, trials are compared at the last epoch that at least three"
+    " quarters of each level's trials came to. difference, low and high: where both runs finished; num_left_out counts"
+    " the pairs (or trials) that are left out of it. started_*: as started, where a run that diverged or froze counts"
+    " as the worst value it measured, or the metric's worst; agree says whether both point the same way. Intervals are"
+    " 95 %, each for itself, for the settings that population names. Shares of diverged trials are of those whose end"
+    " is known: num_unknown_* failed, ran out of memory, were interrupted or still run. probability_a_better: how often"
+    " a was better than b, in the metric's direction. {family}"
     " Where trials were pruned, the share of diverged trials is too low by what pruning took away."
 )
 
@@ -34,7 +30,9 @@ CAPTION = (
 FAMILY = (
     "p_holm is p after Holm's correction for {tests}, all that this page makes (of the metric, of divergence and of"
     " interactions; a test that could not fall below 0.05 at its counts is not counted and has no p_holm). decided:"
-    " p_holm below 0.05 in a study that was randomised or a full grid, without early stopping."
+    " p_holm below 0.05 in a study that was randomised or a full grid, without early stopping, and the estimate as"
+    " started not of the other sign. p also has to hold against how much the difference varies between settings (from"
+    " 6 settings on), and without pairs as started too."
 )
 
 

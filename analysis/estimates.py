@@ -71,7 +71,7 @@ def population(num_cells: int, num_seeds: int, *, is_general: bool) -> str:
     these = "this setting" if num_cells == 1 else f"these {num_cells} settings"
     if is_general and num_cells > 1:
         these = f"settings like these {num_cells}"
-    return f"in {these}{', whatever the seed' if num_seeds > 1 else ', at this one seed'}"
+    return f"in {these}{'' if num_seeds > 1 else ', at one seed'}"
 
 
 def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
@@ -154,9 +154,9 @@ def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], s
     ]
     if min(side["cell"].nunique() for side in sides) < 2:
         alone = [side.assign(cell=np.arange(len(side))) for side in sides]
-        return alone, "trials", "in this setting, whatever the seed"
+        return alone, "trials", "in this setting"
     several = pd.concat(sides)["seed"].nunique() > 1
-    where = f"in settings drawn like these{', whatever the seed' if several else ', at this one seed'}"
+    where = f"in settings drawn like these{'' if several else ', at one seed'}"
     is_each = all(len(side) == side["cell"].nunique() for side in sides)
     return sides, "trials" if is_each else "configurations", where
 
