@@ -18,7 +18,7 @@ GRID = STUDY | {"options": STUDY["options"] | {"search": "grid", "scheduler": "n
 
 def trials(shift: float = 0.0) -> list[Trial]:
     """Two networks, two upsamplings, six seeds; some diverge."""
-    found, noise = [], np.random.default_rng(0)
+    found, noise = [], np.random.default_rng(round(100 * shift))
     for number in range(24):
         config = {"model": ["unet", "resnet34_unet"][number % 2], "upsample": ["deconv", "bilinear"][number // 2 % 2]}
         dice = 0.5 + shift + 0.05 * (number % 2) + 0.01 * float(noise.standard_normal())
