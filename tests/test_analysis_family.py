@@ -7,7 +7,7 @@ import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
 from analysis.contents import build
-from analysis.headline import alone
+from analysis.differences import verdict
 from analysis.intervals import holm
 from analysis.load import load_study
 from analysis.page import Picture, Table
@@ -62,6 +62,5 @@ def test_no_figure_brings_a_p_of_its_own(pages):
 
 
 def test_what_only_the_correction_leaves_open_is_said_with_the_number_of_tests():
-    expected = "; significant on its own, but not after correcting for the 12 tests on this page"
-    assert alone({"num_tests": 12}, low=0.1) == expected
-    assert alone({"num_tests": 12}, low=-0.1) == ""
+    row = {"reason": "", "kind": "effect", "decided": False, "num_tests": 12, "agree": None, "low": 0.1, "high": 0.3}
+    assert verdict(row) == "significant on its own, but not after Holm's correction for 12 tests"
