@@ -126,7 +126,9 @@ def check_data(space: Space, config: TrialConfig) -> None:
     count = {split: splits.count(split) for split in SPLITS}
     for split, num in count.items():
         if not num:
-            raise ValueError(f"the {split} split is empty: {len(splits)} pairs in all (trials/sources.py splits)")
+            raise ValueError(
+                f"the {split} split is empty: {len(splits)} pairs in all (README.md, Data, says how they are split)"
+            )
 
     def check(batch_size: int, train_limit: int, val_limit: int) -> None:
         for split, limit in (("train", train_limit), ("val", val_limit)):

@@ -98,8 +98,16 @@ def colour16_tiff(path: Path, number: int) -> None:
     cv2.imwrite(str(path.with_suffix(".tif")), image_of(number).astype(np.uint16) * 11)
 
 
+def colour16_ppm(path: Path, number: int) -> None:
+    cv2.imwrite(str(path.with_suffix(".ppm")), image_of(number).astype(np.uint16) * 11)
+
+
 def float_of_0_to_1(path: Path, number: int) -> None:
     Image.fromarray(image_of(number)[..., 0].astype(np.float32) / 255).save(path.with_suffix(".tif"))
+
+
+def float64(path: Path, number: int) -> None:
+    cv2.imwrite(str(path.with_suffix(".tif")), image_of(number)[..., 0].astype(np.float64) / 255)
 
 
 def signed(path: Path, number: int) -> None:
@@ -111,7 +119,9 @@ def white_is_0(path: Path, number: int) -> None:
     inverted.save(path.with_suffix(".tif"), tiffinfo={262: 0})
 
 
-@pytest.mark.parametrize("write", [grey16, colour16, colour16_tiff, float_of_0_to_1, signed, white_is_0])
+@pytest.mark.parametrize(
+    "write", [grey16, colour16, colour16_tiff, colour16_ppm, float_of_0_to_1, float64, signed, white_is_0]
+)
 def test_images_of_more_than_8_bits_keep_their_contrast(own, write):
     root = own(image=write)
     check_agreement(root)
@@ -126,7 +136,7 @@ def test_a_range_of_values_is_the_same_for_all_images(own):
 @pytest.mark.parametrize("text", ["0-4095", "4095,0", "x"])
 def test_a_wrong_range_of_values_is_refused(text):
     with pytest.raises(ValueError, match=r"value_range=.*allowed: LOW,HIGH"):
-        TrialConfig.from_dict({"value_range": text})
+        TrialConfig.from_dict({"data": "folder", "value_range": text})
 
 
 def test_an_image_of_values_that_are_not_finite_is_refused(own):
@@ -418,7 +428,13 @@ def test_classes_that_look_like_masks_and_trimaps_are_not_mixed(own):
 @pytest.mark.parametrize("text", ["cat", "7-3", "#80"])
 def test_a_wrong_foreground_is_refused(text):
     with pytest.raises(ValueError, match=r"foreground=.*allowed: a value"):
-        TrialConfig.from_dict({"foreground": text})
+        TrialConfig.from_dict({"data": "folder", "foreground": text})
+
+
+@pytest.mark.parametrize("field", ["split_file", "mask_suffix", "foreground", "value_range"])
+def test_a_setting_of_own_folders_is_refused_elsewhere(field):
+    with pytest.raises(ValueError, match=f"{field} is read with data=folder alone"):
+        TrialConfig.from_dict({"data": "pets", field: "1,2" if field == "value_range" else "1"})
 
 
 def test_a_set_without_any_object_is_refused(own):

@@ -121,7 +121,7 @@ def test_a_photograph_with_a_damaged_exif_is_predicted(network, photos, tmp_path
 def test_photographs_are_scaled_as_in_training(saved, tmp_path):
     grey = np.linspace(0, 2000, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / "deep.png")
-    run(saved(value_range="0,4000"), tmp_path / "deep.png", tmp_path / "fixed")
+    run(saved(data="folder", value_range="0,4000"), tmp_path / "deep.png", tmp_path / "fixed")
     run(saved(), tmp_path / "deep.png", tmp_path / "own")
     brightest = [panels(tmp_path / out / "deep.png", 2)[0].max() for out in ("fixed", "own")]
     assert brightest == [128, 255]
@@ -132,7 +132,7 @@ def test_masks_are_read_as_in_training_and_found_by_their_suffix(saved, photos, 
     for number in range(3):
         classes = np.random.default_rng(number).integers(0, 5, (HEIGHT, WIDTH)).astype(np.uint8)
         Image.fromarray(classes).save(tmp_path / f"masks/p{number}_seg.png")
-    assert run(saved(foreground="3"), photos, tmp_path / "out", "--masks", str(tmp_path / "masks")) == 0
+    assert run(saved(data="folder", foreground="3"), photos, tmp_path / "out", "--masks", str(tmp_path / "masks")) == 0
     truth = panels(tmp_path / "out/p2.png", 3)[2][..., 0] > 127
     assert np.array_equal(truth, classes == 3)
 

@@ -77,7 +77,7 @@ class TrialConfig:
 
     data: str = _one_of("drawn", DATASETS)
     data_root: str = ""  # empty: where torchvision would download to
-    # The next five are read by data=folder (README.md, Data)
+    # The next five are of data=folder alone (README.md, Data)
     split_file: str = ""  # a CSV `name,split` or `name,group`, in the folder of data_root or as a whole path
     mask_suffix: str = ""  # of mask names, "_mask" for one; empty: found from the names
     foreground: str = ""  # what of a mask is the object: 7, 128-255, #800000 or alpha; empty: the mask is of two values
@@ -144,12 +144,22 @@ def _check_least_loss_scale(amp: bool, min_loss_scale: float, loss_scale_init: f
         )
 
 
+OF_FOLDER = ("split_file", "mask_suffix", "foreground", "mask_orientation", "value_range")
+
+
+def _check_is_folder(data: str, *values: str) -> None:
+    changed = [name for name, value in zip(OF_FOLDER, values, strict=True) if value not in ("", "auto")]
+    if data != "folder" and changed:
+        raise ValueError(f"{changed[0]} is read with data=folder alone, and data={data!r}; leave it out ({WHERE})")
+
+
 # Fields that must fit together, and what raises ValueError where they do not. A study checks every combination of its
 # axes' values against them before it starts.
 CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., None]], ...] = (
     (("model", "image_size"), check_size),
     (("loss_scale_floor", "loss_scale_init"), _check_loss_scale_floor),
     (("amp", "min_loss_scale", "loss_scale_init"), _check_least_loss_scale),
+    (("data", *OF_FOLDER), _check_is_folder),
     (("foreground",), parse_foreground),
     (("value_range",), parse_range),
 )

@@ -63,7 +63,9 @@ def split_indices(prepared: Prepared, split: str, limit: int = 0) -> np.ndarray:
     """
     indices = np.flatnonzero(prepared.splits == split)
     if len(indices) == 0:
-        raise ValueError(f"the {split} split is empty: {len(prepared.names)} pairs in all (trials/sources.py splits)")
+        raise ValueError(
+            f"the {split} split is empty: {len(prepared.names)} pairs in all (README.md, Data, says how they are split)"
+        )
     if limit > len(indices):
         raise ValueError(f"{split}_limit={limit}, but the {split} split has {len(indices)} images")
     if limit:

@@ -1,8 +1,6 @@
-"""Image files of others: which files of a folder are pictures, and one decoded to uint8 RGB, turned upright."""
+"""Image files of others, decoded to uint8 RGB and turned upright; a file that cannot be is named, with the reason."""
 
 import re
-import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,29 +8,12 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".jp2")
-SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
-HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-HEIC_HINT = "HEIC is not read; convert it to JPEG or PNG, for one with `heif-convert a.heic a.jpg`"
+from trials.listing import HEIC_HINT
+
 PERCENTILES = (0.1, 99.9)  # of a picture's own values: what black and white are in one of more than 8 bits
 REDUCED_OR_MASK_PAGE = 1 | 4  # bits of TIFF's NewSubfileType
 TIFF_SUBFILE_TYPE, TIFF_PHOTOMETRIC, MIN_IS_WHITE = 254, 262, 0
 NUMBER = r"-?\d+(?:\.\d+)?"
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The pictures of a folder by name (without ending, Unicode NFC), and (file name, reason) of what is left out."""
-
-    files: dict[str, Path]
-    left_out: tuple[tuple[str, str], ...]
-
-    def notes(self) -> list[str]:
-        """A sentence for each reason for which files were left out."""
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in self.left_out:
-            by_reason.setdefault(reason, []).append(name)
-        return [f"{len(names)} left out, {reason}: {some(names)}" for reason, names in by_reason.items()]
 
 
 @dataclass(frozen=True)
@@ -60,25 +41,6 @@ class Picture:
     remarks: tuple[str, ...] = ()
 
 
-def list_pictures(directory: Path, *, full_names: bool = False) -> Listing:
-    """The pictures of a folder, in the order of their names; with `full_names` twins (a.jpg, a.png) keep their endings.
-
-    Raises FileNotFoundError where there is no folder, no picture, or (without `full_names`) two of one name.
-    """
-    if not directory.is_dir():
-        raise FileNotFoundError(f"no folder {directory.absolute()}")
-    files, left_out = [], []
-    for path in sorted(directory.iterdir()):
-        if reason := _reason_to_leave_out(path):
-            left_out.append((path.name, reason))
-        else:
-            files.append(path)
-    if not files:
-        others = "".join(f"; {note}" for note in Listing({}, tuple(left_out)).notes())
-        raise FileNotFoundError(f"no image in {directory.absolute()}; read are {', '.join(IMAGE_SUFFIXES)}{others}")
-    return Listing(_by_name(directory, files, full_names), tuple(left_out))
-
-
 def read_picture(path: Path, value_range: str = "") -> Picture:
     """The file as uint8 RGB. ValueError names a file that cannot be read, and why.
 
@@ -102,13 +64,14 @@ def decode(path: Path, what: str) -> Decoded:
     """The file's only, or first, picture. ValueError names a file that cannot be read, and one of several pages."""
     try:
         with Image.open(path) as image:
-            # of the tiles before the EXIF is read: to do so Pillow decodes a PNG
-            deep = image.mode[0] in "IF" or ";16" in str([tile[3] for tile in image.tile])
+            deep = _is_deep(image)  # before the EXIF is read: Pillow decodes a PNG to do so, and forgets its tiles
             orientation, orientation_is_damaged = _orientation(image)
             num_pages = _num_pages(image)
             inverted = image.mode[0] == "I" and _tag(image, TIFF_PHOTOMETRIC, 1) == MIN_IS_WHITE
             image.load()
     except Exception as error:  # noqa: BLE001  a damaged file makes Pillow's plug-ins raise whatever it leads them to
+        if isinstance(error, Image.UnidentifiedImageError) and (image := _tiff_of_floats(path)):
+            return Decoded(path, image, 1, is_upright=True, deep=True, inverted=False, remarks=())
         raise ValueError(f"{path}: not a readable {what} ({_why_unreadable(path, error)})") from None
     if image.format == "TIFF" and num_pages > 1:
         raise ValueError(f"{path}: a TIFF of {num_pages} pages; save the page that is meant as a file of its own")
@@ -128,10 +91,7 @@ def deep_samples(decoded: Decoded) -> np.ndarray:
     if decoded.image.mode[0] in "IF":
         samples = np.asarray(decoded.image)
     else:
-        try:
-            samples = cv2.imdecode(np.fromfile(decoded.path, np.uint8), cv2.IMREAD_UNCHANGED)
-        except cv2.error:
-            samples = None
+        samples = _opencv_samples(np.fromfile(decoded.path, np.uint8))
         if samples is None or (decoded.is_upright and decoded.orientation != 1):
             raise ValueError(f"{decoded.path}: colours of 16 bits that cannot be read; save it with 8 bits, as PNG")
         if samples.ndim == 3:
@@ -161,36 +121,6 @@ def parse_range(text: str) -> tuple[float, float] | None:
     return float(matched[1]), float(matched[2])
 
 
-def some(values: Iterable, most: int = 8) -> str:
-    """The first values in a row, and how many more there are."""
-    listed = [str(value) for value in values]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
-
-
-def _reason_to_leave_out(path: Path) -> str | None:
-    if path.name.startswith(".") or path.name.lower() in SYSTEM_FILES:
-        return "hidden or an operating system's own"
-    if path.is_dir():
-        return "a folder"
-    if path.suffix.lower() in HEIC_SUFFIXES:
-        return HEIC_HINT
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return f"not a picture by its ending ({', '.join(IMAGE_SUFFIXES)})"
-    return None
-
-
-def _by_name(directory: Path, files: list[Path], full_names: bool) -> dict[str, Path]:
-    stems = [unicodedata.normalize("NFC", path.stem) for path in files]
-    first = {stem: path for stem, path in zip(reversed(stems), reversed(files), strict=True)}
-    twins = {stem for stem, path in zip(stems, files, strict=True) if first[stem] != path}
-    if twins and not full_names:
-        named = some(path.name for stem, path in zip(stems, files, strict=True) if stem in twins)
-        raise FileNotFoundError(f"{directory}: two files of one name but other endings: {named}; leave one of them")
-    names = [path.name if stem in twins else stem for stem, path in zip(stems, files, strict=True)]
-    return dict(sorted(zip(names, files, strict=True)))
-
-
 def _orientation(image: Image.Image) -> tuple[int, bool]:
     """EXIF's orientation, 1 where there is none or it cannot be read; and whether it could not be read."""
     try:
@@ -198,6 +128,13 @@ def _orientation(image: Image.Image) -> tuple[int, bool]:
     except Exception:  # noqa: BLE001  the same: struct.error, ValueError, KeyError and others were seen
         return 1, True
     return (orientation, False) if orientation in range(1, 9) else (1, False)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file holds more than 8 bits a sample; of colours Pillow's mode does not tell, its raw mode does."""
+    raw_modes = str([tile[3] for tile in image.tile])
+    is_deep_ppm = image.format == "PPM" and any(isinstance(part, int) and part > 255 for part in image.tile[0][3])
+    return image.mode[0] in "IF" or ";16" in raw_modes or is_deep_ppm
 
 
 def _num_pages(image: Image.Image) -> int:
@@ -211,6 +148,22 @@ def _num_pages(image: Image.Image) -> int:
         pages += index == 0 or not _tag(image, TIFF_SUBFILE_TYPE, 0) & REDUCED_OR_MASK_PAGE
     image.seek(0)
     return pages
+
+
+def _tiff_of_floats(path: Path) -> Image.Image | None:
+    """A TIFF of one channel that Pillow does not know, float64 for one, as float32; else None."""
+    content = np.fromfile(path, np.uint8)
+    if content[:4].tobytes() not in (b"II*\0", b"MM\0*"):
+        return None
+    samples = _opencv_samples(content)
+    return Image.fromarray(samples.astype(np.float32)) if samples is not None and samples.ndim == 2 else None
+
+
+def _opencv_samples(content: np.ndarray) -> np.ndarray | None:
+    try:
+        return cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
 
 
 def _tag(image: Image.Image, number: int, default: int) -> int:
@@ -233,6 +186,8 @@ def _why_unreadable(path: Path, error: Exception) -> str:
         return HEIC_HINT
     if start.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, not the picture; fetch it with `git lfs pull`"
+    if isinstance(error, Image.UnidentifiedImageError) and start[:4] in (b"II*\0", b"MM\0*"):
+        return "a kind of TIFF that is not read; save it with 8 or 16 bits a sample, or as PNG"
     if isinstance(error, Image.UnidentifiedImageError):
         return f"no format that is known; it begins with {start[:12]!r}"
     return f"damaged: {type(error).__name__}: {error}"

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
-from trials.picture_files import some
+from trials.listing import some
 from trials.sources import DATASETS, PET, Source
 
 if TYPE_CHECKING:

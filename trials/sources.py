@@ -11,9 +11,10 @@ import numpy as np
 from filelock import FileLock
 
 from trials.drawn import draw
+from trials.listing import Listing, list_pictures, some
 from trials.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
 from trials.pairing import match
-from trials.picture_files import Listing, list_pictures, read_picture, some
+from trials.picture_files import read_picture
 from trials.splits import SPLITS, by_table, every_tenth, names_look_grouped
 
 if TYPE_CHECKING:
@@ -82,9 +83,12 @@ def pets(config: "TrialConfig") -> Source:
         split_of |= dict.fromkeys(listed, "test") if official == "test" else every_tenth(listed, {0: "val"})
     images = [folder / "images" / f"{name}.jpg" for name in split_of]
     trimaps = [folder / "annotations/trimaps" / f"{name}.png" for name in split_of]
-    return _files_source(
-        split_of, images, trimaps, lambda index: replace(read_pair(images[index], trimaps[index]), remarks=())
-    )
+    as_stored = Reading(mask_orientation="stored")
+
+    def read(index: int) -> Pair:
+        return replace(read_pair(images[index], trimaps[index], as_stored), remarks=())
+
+    return _files_source(split_of, images, trimaps, read)
 
 
 def folder(config: "TrialConfig") -> Source:
