@@ -140,12 +140,12 @@ def test_a_changed_picture_is_prepared_anew(own_pairs):
 
 
 def test_several_processes_build_one_cache(own_pairs, cache):
-    config = folder_config(own_pairs, image_size=48)
+    config = folder_config(own_pairs, image_size=80)
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
         sums = list(pool.map(_sum_of_images, [config] * 4))
     assert len(set(sums)) == 1
-    assert len(list(cache.glob("folder-48px-*[0-9a-f]"))) == 1
-    assert not list(cache.glob(".folder-48px-*"))
+    assert len(list(cache.glob("folder-80px-*[0-9a-f]"))) == 1
+    assert not list(cache.glob(".folder-80px-*"))
 
 
 def _sum_of_images(config: TrialConfig) -> int:

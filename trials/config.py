@@ -155,7 +155,7 @@ def _check_is_folder(data: str, *values: str) -> None:
 
 # Fields that must fit together, and what raises ValueError where they do not. A study checks every combination of its
 # axes' values against them before it starts.
-CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., None]], ...] = (
+CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
     (("model", "image_size"), check_size),
     (("loss_scale_floor", "loss_scale_init"), _check_loss_scale_floor),
     (("amp", "min_loss_scale", "loss_scale_init"), _check_least_loss_scale),

@@ -132,9 +132,9 @@ def _orientation(image: Image.Image) -> tuple[int, bool]:
 
 def _is_deep(image: Image.Image) -> bool:
     """Whether the file holds more than 8 bits a sample; of colours Pillow's mode does not tell, its raw mode does."""
-    raw_modes = str([tile[3] for tile in image.tile])
-    is_deep_ppm = image.format == "PPM" and any(isinstance(part, int) and part > 255 for part in image.tile[0][3])
-    return image.mode[0] in "IF" or ";16" in raw_modes or is_deep_ppm
+    details = [tile[3] for tile in getattr(image, "tile", [])]  # of the decoder: "RGB;16B", or PPM's ("RGB", 65535)
+    is_deep_ppm = image.format == "PPM" and any(isinstance(part, int) and part > 255 for part in details[0])
+    return image.mode[0] in "IF" or ";16" in str(details) or is_deep_ppm
 
 
 def _num_pages(image: Image.Image) -> int:
@@ -200,7 +200,7 @@ def _rgb(decoded: Decoded) -> tuple[np.ndarray, bool]:
         if not image.has_transparency_data:
             return np.asarray(image.convert("RGB")), False
         rgba = image.convert("RGBA")
-        if rgba.getextrema()[3] == (255, 255):
+        if rgba.getchannel("A").getextrema() == (255, 255):
             return np.asarray(rgba.convert("RGB")), False
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return np.asarray(Image.alpha_composite(white, rgba).convert("RGB")), True
