@@ -40,8 +40,8 @@ def place_of(results: str, name: str) -> Path:
     is_plain = name.isprintable() and not name.startswith((".", "-")) and name == name.strip()
     if not name or "/" in name or "\\" in name or not is_plain or len(name.encode()) > NAME_BYTES:
         raise ValueError(
-            f"--name {name!r} cannot be a folder's name; allowed: up to {NAME_BYTES} bytes without slashes, "
-            f"not beginning with a dot or a dash (--results says where the folder lies)"
+            f"the study's name {name!r} (--name, else the space's) cannot be a folder's name; allowed: "
+            f"up to {NAME_BYTES} bytes without slashes, not beginning with a dot or a dash (--results says where it lies)"
         )
     return Path(results).absolute() / name
 
@@ -50,14 +50,17 @@ def check_unused(folder: Path) -> None:
     """Raises ValueError where the folder exists, FileNotFoundError or PermissionError where it cannot be made."""
     if folder.exists():
         raise FileExistsError(f"{folder} exists; --resume goes on with it, another --name starts a new study")
-    above = next(parent for parent in folder.parents if parent.exists())
+    _check_writable(folder, "--results names a folder that can")
+
+
+def _check_writable(folder: Path, remedy: str) -> None:
+    """Raises ValueError where nothing can be made in the folder, or in what there is of it; leaves nothing."""
+    above = next(path for path in (folder, *folder.parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=above):
             pass
     except OSError as error:
-        raise ValueError(
-            f"{above} cannot be written to ({error.strerror}); --results names a folder that can"
-        ) from None
+        raise ValueError(f"{above} cannot be written to ({error.strerror}); {remedy}") from None
 
 
 def check_machine(space: Space, config: TrialConfig, options: Options, address: str | None) -> None:
@@ -105,17 +108,18 @@ def _check_fits(device: str, options: Options) -> None:
 
 
 def check_socket_paths() -> None:
-    """Raises ValueError where Ray's sockets would lie deeper than the system allows."""
+    """Raises ValueError where Ray's sockets would lie deeper than the system allows, or cannot be made."""
     folder = get_default_system_temp_dir()
     path = os.path.join(folder, SESSION.format(pid=os.getpid()))  # noqa: PTH118  as Ray joins it
     num_bytes = len(os.fsencode(path))
+    name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
     if num_bytes > SOCKET_PATH_BYTES:
-        name = "RAY_TMPDIR" if "RAY_TMPDIR" in os.environ else "TMPDIR"
         most = SOCKET_PATH_BYTES - (num_bytes - len(os.fsencode(folder)))
         raise ValueError(
             f"{name}={folder} is too long: Ray's sockets below it would have paths of {num_bytes} bytes and "
             f"{SOCKET_PATH_BYTES} is the most; allowed: up to {most} bytes, RAY_TMPDIR=/tmp for one"
         )
+    _check_writable(Path(folder), f"{name} names where Ray keeps its session, RAY_TMPDIR=/tmp for one")
 
 
 def check_data(space: Space, config: TrialConfig) -> None:

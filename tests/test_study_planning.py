@@ -47,7 +47,7 @@ def written_since(out: Path, before: dict) -> tuple[int, dict]:
 def trained(tiny, tmp_path_factory):
     """A run of six epochs: its configuration, its folder, and the bytes that it and Ray's copies wrote."""
     out = tmp_path_factory.mktemp("trained") / "run"
-    config = tiny(width=16, image_size=64, epochs=6, checkpoint_every=3)
+    config = tiny(width=16, epochs=6, checkpoint_every=3)
     written, seen = 0, {}
     for metrics in run(config, out=out):
         own, seen = written_since(out, seen)
@@ -56,17 +56,17 @@ def trained(tiny, tmp_path_factory):
     return config, out, written
 
 
-def test_the_bytes_that_a_trial_writes_are_within_a_third_of_the_plans(trained):
+def test_a_trial_writes_no_more_than_planned_and_at_least_half_of_it(trained):
     config, _, written = trained
-    assert planned(config).trial.written == pytest.approx(written, rel=1 / 3)
+    assert planned(config).trial.written / 2 < written <= planned(config).trial.written
 
 
-def test_what_a_trial_leaves_is_within_a_third_of_the_plans(trained):
+def test_a_trial_leaves_no_more_than_planned_and_at_least_two_thirds_of_it(trained):
     config, out, _ = trained
-    assert planned(config).trial.kept == pytest.approx(size(out), rel=1 / 3)
+    assert planned(config).trial.kept * 2 / 3 < size(out) <= planned(config).trial.kept
 
 
-def test_a_capsule_is_no_larger_than_planned_and_not_a_third_of_it(tiny, tmp_path):
+def test_a_capsule_is_no_larger_than_planned_and_at_least_a_third_of_it(tiny, tmp_path):
     config = tiny(width=16, amp=True, loss_scale_init=1e30, max_skipped_run=4)
     list(run(config, out=tmp_path))
     capsule = planned(config).trial.capsule
@@ -85,7 +85,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def test_the_memory_of_a_trial_is_within_half_of_the_plans(tiny):
-    config = tiny(width=32, image_size=128, batch_size=16, epochs=1, train_limit=48)
+    config = tiny(width=32, image_size=128, epochs=1, train_limit=24)
     ran = subprocess.run([sys.executable, "-c", PEAK, repr(config.to_dict())], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     assert planned(config).trial.memory == pytest.approx(int(ran.stdout), rel=0.5)

@@ -158,6 +158,12 @@ def test_a_temporary_folder_too_deep_for_rays_sockets_is_refused(refused, tmp_pa
     assert "107 is the most" in line
 
 
+def test_a_temporary_folder_that_cannot_be_written_to_is_refused(refused, monkeypatch):
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        monkeypatch.setenv("RAY_TMPDIR", f"{file.name}/below")
+        assert f"{file.name} cannot be written to" in refused(*SMOKE)
+
+
 def test_the_deepest_temporary_folder_that_is_allowed_takes_a_socket(monkeypatch, request):
     top = Path(tempfile.mkdtemp(prefix="s", dir="/tmp"))
     request.addfinalizer(lambda: shutil.rmtree(top))
@@ -185,7 +191,7 @@ def test_a_dry_run_refuses_a_name_in_use(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["a/b", "../up", ".hidden", "", " ", "x" * 300, "a\nb", "-rf"])
 def test_a_name_that_is_no_folders_is_refused(refused, name):
-    assert "cannot be a folder's name" in refused(*SMOKE, f"--name={name}")
+    assert f"{name!r} (--name, else the space's) cannot be a folder's name" in refused(*SMOKE, f"--name={name}")
 
 
 def test_results_below_a_file_are_refused(tmp_path, capsys):
