@@ -41,7 +41,7 @@ def place_of(results: str, name: str) -> Path:
     if not name or "/" in name or "\\" in name or not is_plain or len(name.encode()) > NAME_BYTES:
         raise ValueError(
             f"the study's name {name!r} (--name, else the space's) cannot be a folder's name; allowed: "
-            f"up to {NAME_BYTES} bytes without slashes, not beginning with a dot or a dash (--results says where it lies)"
+            f"up to {NAME_BYTES} bytes without slashes, not beginning with a dot or a dash (--results says where)"
         )
     return Path(results).absolute() / name
 

@@ -66,11 +66,11 @@ def test_a_trial_leaves_no_more_than_planned_and_at_least_two_thirds_of_it(train
     assert planned(config).trial.kept * 2 / 3 < size(out) <= planned(config).trial.kept
 
 
-def test_a_capsule_is_no_larger_than_planned_and_at_least_a_third_of_it(tiny, tmp_path):
-    config = tiny(width=16, amp=True, loss_scale_init=1e30, max_skipped_run=4)
+def test_a_capsule_is_no_larger_than_planned_and_at_least_a_fifth_of_it(tiny, tmp_path):
+    config = tiny(width=16, lr=1e30, schedule="constant")  # one state of three: it has no first sign
     list(run(config, out=tmp_path))
     capsule = planned(config).trial.capsule
-    assert capsule / 3 < size(tmp_path / "capsule") <= capsule
+    assert capsule / 5 < size(tmp_path / "capsule") <= capsule
 
 
 PEAK = """
