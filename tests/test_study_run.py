@@ -352,4 +352,4 @@ def test_every_space_fits_every_preset(name, preset):
 def test_the_plan_counts_the_largest_network():
     space, config = settle(load_space("upsample"), "report", {"data": "drawn"})
     options = _asked(parser().parse_args(["--space", "upsample", "--set", "width=8"]))[0].options
-    assert plan(space, config, options, 24).num_parameters == 38_611_713
+    assert plan(space, config, options, 24).trial.num_parameters == 38_611_713
