@@ -77,10 +77,11 @@ def sentences(facts: dict, factors: list[Factor], compared: Collection[str] = ()
     found = [*best_sentences(facts), test_sentence(facts), state_sentence(facts)]
     titles = {factor.name: factor.title for factor in factors if factor.name not in compared}
     found += [
-        level_sentence(facts, name, titles[name], rows)
+        level_sentence(facts, titles[name], rows)
         for name, rows in facts["levels"].items()
-        if name in titles and rows
+        if name in titles and len(rows) > 1
     ]
+    found.append(single_sentence(facts))
     found += [divergence_sentence(facts), *caution_sentences(facts)]
     return [sentence for sentence in found if sentence]
 
@@ -90,7 +91,7 @@ def state_sentence(facts: dict) -> str:
         "finished": "The study has finished",
         "interrupted": "The study was interrupted, so this is the answer of a part of it",
         "running": "The study is still running, or was killed without a record of it; this is the answer so far",
-        "unknown": "Whether the study has finished is not known, as study.json does not say",
+        "unknown": "Whether the study has finished is not recorded",
     }
     planned = f" of {facts['num_planned']} planned" if facts["num_planned"] is not None else ""
     after = facts["num_completed_after_event"]
@@ -104,7 +105,8 @@ def state_sentence(facts: dict) -> str:
 def best_sentences(facts: dict) -> list[str]:
     metric, best, second = facts["metric"], facts["best"], facts["second"]
     if best is None:
-        return [f"No trial has a finite {metric} yet, so there is no best trial."] if facts["num_trials"] else []
+        yet = " yet" if facts["state"] == "running" else ""
+        return [f"No trial has a finite {metric}{yet}, so there is no best trial."] if facts["num_trials"] else []
     of = f" of {show(best['epochs'])}" if best["epochs"] is not None else ""
     seed = f"; seed {show(best['seed'])}" if is_number(best["seed"]) else ""
     settings = f", with {best['settings']}" if best["settings"] else ""
@@ -113,10 +115,16 @@ def best_sentences(facts: dict) -> list[str]:
         f" {best['best_epoch']}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."
     ]
     if second is not None:
-        gap = f"{show(abs(best['value'] - second['value']), 'dice')} {'less' if facts['mode'] == 'max' else 'more'}"
+        gap = gap_to(best["value"], second["value"], facts["mode"])
         settings = f", with {second['settings']}" if second["settings"] else ""
         found.append(f"The next best, {second['trial']}, reached {show(second['value'], 'dice')} ({gap}){settings}.")
     return found
+
+
+def gap_to(best: float, second: float, mode: str) -> str:
+    if best == second:
+        return "the same"
+    return f"{show(abs(best - second), 'dice')} {'less' if mode == 'max' else 'more'}"
 
 
 def test_sentence(facts: dict) -> str:
@@ -135,17 +143,23 @@ def test_sentence(facts: dict) -> str:
     return f"On the {images}, {whose} scores {listed(scores) or 'nothing that test.json records'}."
 
 
-def level_sentence(facts: dict, name: str, title: str, rows: list[dict]) -> str:
+def level_sentence(facts: dict, title: str, rows: list[dict]) -> str:
     metric = facts["metric"]
-    if len(rows) == 1:
-        return f"All trials so far have {name}={rows[0]['level']}: there is no other {title} to compare with."
     parts = [
         f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
-        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured, {row['num_diverged']} diverged"
-        f"{', ' + str(row['num_unknown']) + ' unknown' if row['num_unknown'] else ''})"
+        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured; {row['num_diverged']} diverged"
+        f"{', ' + str(row['num_unknown']) + ' not known' if row['num_unknown'] else ''})"
         for row in rows
     ]
     return f"By {title}, the median of the trials' best {metric} is {listed(parts)}."
+
+
+def single_sentence(facts: dict) -> str:
+    """The axes on which all trials have the same level."""
+    single = {name: rows[0] for name, rows in facts["levels"].items() if len(rows) == 1}
+    same = [f"{name}={row['level']}" for name, row in single.items() if row["num_trials"] == facts["num_trials"]]
+    so_far = " so far" if facts["state"] == "running" else ""
+    return f"All trials{so_far} have {listed(same)}, so no other level can be compared with it." if same else ""
 
 
 def divergence_sentence(facts: dict) -> str:
@@ -191,8 +205,8 @@ def adaptive_sentence(facts: dict) -> str:
         else [f"the scheduler ({scheduler}) cut short trials that did badly, which count with what they had reached"]
     )
     return (
-        f"These differences are associations, not effects: {listed(chosen)}, so the levels were not tried under"
-        " equal conditions."
+        f"Differences between levels are associations, not effects: {listed(chosen)}, so the levels were not tried"
+        " under equal conditions."
     )
 
 

@@ -40,7 +40,7 @@ STATES = {
     "finished": "finished",
     "interrupted": "interrupted",
     "running": "not finished: still running, or killed",
-    "unknown": "of unknown state (study.json does not say)",
+    "unknown": "whether finished is not recorded",
 }
 
 

@@ -53,8 +53,8 @@ def test_a_test_score_of_another_trial_says_so(tmp_path):
 
 def test_levels_are_told_with_their_numbers_of_trials(tmp_path):
     assert (
-        "By network, the median of the trials' best val_dice is 0.9000 for unet (1 of 1 trial measured, 0 diverged)"
-        " and 0.8000 for resnet34_unet (1 of 1 trial measured, 0 diverged)."
+        "By network, the median of the trials' best val_dice is 0.9000 for unet (1 of 1 trial measured; 0 diverged)"
+        " and 0.8000 for resnet34_unet (1 of 1 trial measured; 0 diverged)."
     ) in answer(tmp_path, TWO)
 
 
@@ -83,6 +83,21 @@ def test_several_seeds_give_their_spread(tmp_path):
     assert "0.2000 apart at the median" in answer(tmp_path, [completed([0.5]), completed([0.7], seed=1)])
 
 
+def test_axes_on_which_all_trials_are_alike_are_told_in_one_sentence(tmp_path):
+    told = answer(tmp_path, TWO)
+    assert "All trials have upsample=deconv and batch_size=32, so no other level can be compared with it." in told
+
+
+def test_a_finished_study_without_a_score_has_none_and_not_none_yet(tmp_path):
+    failed = Trial(outcome=outcome("failed", 0))
+    assert "No trial has a finite val_dice, so there is no best trial." in answer(tmp_path / "over", [failed])
+    assert "No trial has a finite val_dice yet" in answer(tmp_path / "open", [failed], finished=None)
+
+
+def test_a_tie_for_the_best_is_called_one(tmp_path):
+    assert "reached 0.9000 (the same)" in answer(tmp_path, [completed([0.9]), completed([0.9], lr=0.002)])
+
+
 def test_few_trials_are_told(tmp_path):
     assert "Fewer than 5 measured trials stand behind the median of model=unet (1)" in answer(tmp_path, TWO)
 
@@ -104,7 +119,7 @@ def test_a_running_study_says_so_and_who_is_missing(tmp_path):
 
 
 def test_a_study_without_results_has_no_best(tmp_path):
-    assert "No trial has a finite val_dice yet" in answer(tmp_path, [Trial(outcome=outcome("failed"))])
+    assert "No trial has a finite val_dice" in answer(tmp_path, [Trial(outcome=outcome("failed"))])
 
 
 def test_enlarged_images_are_said():
