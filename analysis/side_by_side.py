@@ -112,7 +112,10 @@ def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
 
 
 def data_sentences(one: Study, other: Study) -> list[str]:
-    if one.study["data"] == other.study["data"]:
+    a, b = one.study["data"], other.study["data"]
+    if not a or not b:
+        return ["Whether both used the same data is not recorded: a score on other images is another score."]
+    if a == b:
         return []
     return ["Their data differ, as the table below lists: a score on other images is another score."]
 
@@ -172,7 +175,13 @@ def curve_blocks(both: Study, axis: Factor) -> list:
 
 
 def missing(one: Study, other: Study, names: tuple[str, str]) -> list:
-    gaps = [f"{name}: {gap}" for study, name in zip((one, other), names, strict=True) for gap in study.gaps]
+    pairs = list(zip((one, other), names, strict=True))
+    gaps = [f"{name}: {gap}" for study, name in pairs for gap in study.gaps]
+    for study, name in pairs:
+        number = study.study.get("num_trials")
+        never = int(number) - len(study.trials) if is_number(number) else 0
+        if never > 0:
+            gaps.append(f"{name}: {count(never, 'planned trial has', 'planned trials have')} not started.")
     return [Items(gaps)] if gaps else [Text("Nothing: each trial of both has its results and its end.")]
 
 

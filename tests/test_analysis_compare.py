@@ -141,3 +141,17 @@ def test_the_reasons_of_both_studies_stand_in_the_way_of_an_effect(tmp_path, two
     reason = design_of_both(load_study(pruned), load_study(adaptive)).reason
     assert "asha" in reason
     assert "optuna" in reason
+
+
+def test_data_that_one_did_not_record_are_not_said_to_differ(two):
+    (two[1] / "study.json").unlink()
+    _, record = build_comparison(*map(load_study, two))
+    assert not any("data differ" in each for each in record["sentences"])
+    assert any(each.startswith("Whether both used the same data is not recorded") for each in record["sentences"])
+
+
+def test_planned_trials_that_never_started_are_missing(two):
+    record = json.loads((two[1] / "study.json").read_text())
+    (two[1] / "study.json").write_text(json.dumps(record | {"num_trials": 99}))
+    page, _ = build_comparison(*map(load_study, two))
+    assert page.sections[-1].blocks[0].items[-1].endswith("planned trials have not started.")
