@@ -45,15 +45,6 @@ def t_estimate(mean: float, standard_error: float, df: float, num_units: int, me
     return Estimate(mean, float(low), float(high), float(p), df, num_units, deviation, method)
 
 
-def mean_estimate(values: np.ndarray, method: str = "t") -> Estimate:
-    """Mean of independent values [n]; n < 2 gives no interval."""
-    num = len(values)
-    if num == 0:
-        return NOTHING
-    error = float(stats.sem(values)) if num > 1 else math.nan
-    return t_estimate(float(np.mean(values)), error, num - 1, num, method)
-
-
 def difference_estimate(a: np.ndarray, b: np.ndarray) -> Estimate:
     """Mean of a less mean of b, unpaired, unequal variances (Welch 1947, Biometrika 34)."""
     if len(a) < 2 or len(b) < 2:
@@ -63,11 +54,6 @@ def difference_estimate(a: np.ndarray, b: np.ndarray) -> Estimate:
     df = math.hypot(*errors) ** 4 / spread if spread > 0 else 0
     mean = float(np.mean(a) - np.mean(b))
     return t_estimate(mean, math.hypot(*errors), df, min(len(a), len(b)), "Welch's t over trials")
-
-
-def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of the middle half (Agarwal et al. 2021, arXiv 2108.13264); nan of nothing."""
-    return float(stats.trim_mean(values, 0.25)) if len(values) else math.nan
 
 
 def share_interval(number: float, total: float) -> tuple[float, float]:
@@ -98,21 +84,6 @@ def share_difference(a: int, num_a: int, b: int, num_b: int) -> Estimate:
 def fisher(a: int, num_a: int, b: int, num_b: int) -> float:
     """Two-sided p of Fisher's exact test."""
     return float(stats.fisher_exact([[a, num_a - a], [b, num_b - b]]).pvalue)
-
-
-def paired_share_difference(both: int, only_a: int, only_b: int, neither: int) -> Estimate:
-    """Share of a less share of b over independent pairs: Newcombe's interval for pairs, McNemar's exact p."""
-    from statsmodels.stats.contingency_tables import mcnemar
-
-    num_pairs = both + only_a + only_b + neither
-    if not num_pairs:
-        return NOTHING
-    value = (only_a - only_b) / num_pairs
-    low, high = paired_share_interval(both, only_a, only_b, neither)
-    p = float(mcnemar([[both, only_a], [only_b, neither]], exact=True).pvalue)
-    least = min(1.0, 2 * 0.5 ** (only_a + only_b))
-    method = "Newcombe for pairs, exact McNemar p"
-    return Estimate(value, low, high, p, math.inf, num_pairs, math.nan, method, least)
 
 
 def paired_share_interval(both: float, only_a: float, only_b: float, neither: float) -> tuple[float, float]:

@@ -9,20 +9,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar
 
 from analysis import intervals
+from analysis.estimates import flipped_signs
 
 VALUES = np.array([0.012, 0.004, 0.019, -0.003, 0.008])
+OF_MEAN = intervals.t_estimate(float(VALUES.mean()), float(stats.sem(VALUES)), 4, 5, "t")
 
 
 def test_the_interval_of_a_mean_is_scipys():
     expected = stats.ttest_1samp(VALUES, 0).confidence_interval(0.95)
-    found = intervals.mean_estimate(VALUES)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert (OF_MEAN.low, OF_MEAN.high) == pytest.approx((expected.low, expected.high))
 
 
 def test_the_p_of_a_mean_is_scipys():
-    assert intervals.mean_estimate(VALUES).p == pytest.approx(stats.ttest_1samp(VALUES, 0).pvalue)
+    assert OF_MEAN.p == pytest.approx(stats.ttest_1samp(VALUES, 0).pvalue)
 
 
 def test_the_unpaired_interval_is_scipys_welch():
@@ -32,12 +34,11 @@ def test_the_unpaired_interval_is_scipys_welch():
     assert (found.low, found.high, found.p) == pytest.approx((expected.low, expected.high, result.pvalue))
 
 
-def test_one_value_gives_no_interval():
-    assert math.isnan(intervals.mean_estimate(VALUES[:1]).low)
-
-
-def test_values_without_spread_give_no_interval():
-    assert math.isnan(intervals.mean_estimate(np.full(5, 0.3)).low)
+@pytest.mark.parametrize(("error", "df"), [(0.1, 0), (0.0, 4), (math.nan, 4)])
+def test_without_degrees_of_freedom_or_spread_there_is_no_interval(error, df):
+    found = intervals.t_estimate(0.3, error, df, 5, "t")
+    assert math.isnan(found.low)
+    assert math.isnan(found.p)
 
 
 def test_the_difference_of_shares_is_newcombes_own_example():
@@ -55,7 +56,6 @@ def test_the_difference_of_none_or_all_lies_in_its_interval(a, num_a, b, num_b):
 
 def test_shares_of_nothing_have_no_difference():
     assert math.isnan(intervals.share_difference(0, 0, 3, 4).value)
-    assert math.isnan(intervals.paired_share_difference(0, 0, 0, 0).value)
 
 
 # the first is Newcombe's own method in the R package contingencytables (its test), the others are printed in
@@ -65,14 +65,12 @@ def test_shares_of_nothing_have_no_difference():
     [((59, 6, 16, 80), -0.1186, -0.0046), ((1, 1, 7, 12), -0.507, -0.026), ((14, 5, 0, 22), 0.011, 0.226)],
 )
 def test_the_difference_of_paired_shares_is_newcombes(table, low, high):
-    found = intervals.paired_share_difference(*table)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=6e-4)
+    assert intervals.paired_share_interval(*table) == pytest.approx((low, high), abs=6e-4)
 
 
 def test_the_paired_interval_covers_in_all_outcomes_of_ten_pairs():
     tables = [each for each in itertools.product(range(11), repeat=4) if sum(each) == 10]
-    found = [intervals.paired_share_difference(*table) for table in tables]
-    low, high = (np.array([getattr(each, side) for each in found]) for side in ("low", "high"))
+    low, high = np.array([intervals.paired_share_interval(*table) for table in tables]).T
     covered = []
     for shares in np.random.default_rng(0).dirichlet([0.7] * 4, 400):
         truth = shares[1] - shares[2]
@@ -82,12 +80,11 @@ def test_the_paired_interval_covers_in_all_outcomes_of_ten_pairs():
     assert np.quantile(covered, 0.05) > 0.93
 
 
-def test_paired_shares_have_mcnemars_exact_p():
-    assert intervals.paired_share_difference(7, 5, 0, 12).p == pytest.approx(2 * 0.5**5)
-
-
-def test_pairs_that_never_differ_have_a_p_of_one():
-    assert intervals.paired_share_difference(3, 0, 0, 4).p == 1
+@pytest.mark.parametrize(("only_a", "only_b"), list(itertools.product(range(6), repeat=2)))
+def test_flipping_the_signs_of_pairs_is_mcnemars_exact_test(only_a, only_b):
+    found, least = flipped_signs(np.array([1.0] * only_a + [-1.0] * only_b + [0.0] * 3))
+    assert found == pytest.approx(mcnemar([[2, only_a], [only_b, 1]], exact=True).pvalue)
+    assert least <= found
 
 
 def test_holms_correction_is_stepwise():
@@ -110,7 +107,7 @@ def test_the_number_of_units_is_that_of_the_noncentral_t(effect, num):
 
 
 def test_the_number_of_units_needed_gives_at_least_the_power_it_promises():
-    found = intervals.mean_estimate(VALUES)
+    found = OF_MEAN
     num = intervals.num_units_needed(found)
     rng = np.random.default_rng(0)
     drawn = rng.normal(found.value, found.standard_deviation, size=(4000, num))
