@@ -159,7 +159,7 @@ def single_sentence(facts: dict) -> str:
     single = {name: rows[0] for name, rows in facts["levels"].items() if len(rows) == 1}
     same = [f"{name}={row['level']}" for name, row in single.items() if row["num_trials"] == facts["num_trials"]]
     so_far = " so far" if facts["state"] == "running" else ""
-    return f"All trials{so_far} have {listed(same)}, so no other level can be compared with it." if same else ""
+    return f"All trials{so_far} have {listed(same)}, so nothing is compared there." if same else ""
 
 
 def divergence_sentence(facts: dict) -> str:

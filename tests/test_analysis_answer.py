@@ -85,7 +85,7 @@ def test_several_seeds_give_their_spread(tmp_path):
 
 def test_axes_on_which_all_trials_are_alike_are_told_in_one_sentence(tmp_path):
     told = answer(tmp_path, TWO)
-    assert "All trials have upsample=deconv and batch_size=32, so no other level can be compared with it." in told
+    assert "All trials have upsample=deconv and batch_size=32, so nothing is compared there." in told
 
 
 def test_a_finished_study_without_a_score_has_none_and_not_none_yet(tmp_path):
