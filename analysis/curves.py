@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.effects import measured, name_hash
+from analysis.effects import name_hash
 from analysis.factors import Factor, levels, present_levels
+from analysis.trial_scores import measured
 from analysis.words import BAD
 
 ALL = "all trials"  # the one level where no factor divides the trials
@@ -24,7 +25,7 @@ class CurveFrames(NamedTuple):
 def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, metric: str) -> pd.DataFrame:
     """A row a trial and measured epoch: folder, trial, level, epoch, value; in the order of `epochs`.
 
-    Diverged lines and NaN are left out.
+    Epochs that do not count are left out (analysis/trial_scores.py).
     """
     if metric not in epochs:
         return pd.DataFrame({"folder": [], "trial": [], "level": [], "epoch": [], "value": []})

@@ -6,28 +6,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.factors import Factor, label, levels, numbers, present_levels
+from analysis.trial_scores import best_epochs
 from analysis.words import BAD, OUTCOMES
 
 
 def name_hash(folder: object) -> int:
     """Of a trial's folder: for a sample, or a spread, that is always the same."""
     return zlib.crc32(str(folder).encode())
-
-
-def measured(epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The rows that hold a finite measurement of the metric; a diverged line holds a substitute."""
-    if metric not in epochs:
-        return epochs.iloc[:0]
-    return epochs[~epochs["diverged"] & np.isfinite(epochs[metric].astype(float))]
-
-
-def best_epochs(epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
-    """Each trial's best measured epoch: one row a trial that has a finite one. Diverged lines are not measurements."""
-    if metric not in epochs:
-        return pd.DataFrame({"folder": [], "best_epoch": [], f"best_{metric}": []}).astype({"folder": object})
-    ordered = measured(epochs, metric).sort_values([metric, "epoch"], ascending=[mode == "min", True], kind="stable")
-    best = ordered.drop_duplicates("folder")[["folder", "epoch", metric]]
-    return best.rename(columns={"epoch": "best_epoch", metric: f"best_{metric}"}).reset_index(drop=True)
 
 
 def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
@@ -46,7 +31,7 @@ def without_a_step(ranked: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     """The trials whose best epoch came before a single step was taken: their score is that of the first weights."""
     if not {"num_steps", "num_skipped_steps"} <= set(epochs):
         return ranked.iloc[:0]
-    taken = (epochs["num_steps"] - epochs["num_skipped_steps"]).where(~epochs["diverged"])
+    taken = (epochs["num_steps"] - epochs["num_skipped_steps"]).where(~epochs["rolled_back"])
     until = epochs["epoch"] <= epochs["folder"].map(ranked.set_index("folder")["best_epoch"]).astype(float)
     steps = taken[until].groupby(epochs["folder"]).sum(min_count=1)
     return ranked[ranked["folder"].map(steps).eq(0)]

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.effects import divergence_known, measured, name_hash
+from analysis.effects import divergence_known, name_hash
 from analysis.factors import Factor, levels, numbers, present_levels
+from analysis.trial_scores import measured
 from analysis.wording import count
 from analysis.words import BAD
 

@@ -11,6 +11,7 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from analysis.trial_scores import measured
 from analysis.words import BAD
 
 FARTHEST = 2**32  # more epochs than any run has
@@ -24,11 +25,11 @@ class Reached:
     """The best value of a metric that each trial had reached by an epoch, and the worst it ever measured."""
 
     def __init__(self, epochs: pd.DataFrame, metric: str, mode: str):
-        values = pd.to_numeric(epochs[metric], errors="coerce") if metric in epochs else pd.Series(nan, epochs.index)
-        measured = ~epochs["diverged"].astype(bool) & np.isfinite(values)
-        code, names = pd.factorize(epochs.loc[measured, "folder"])
-        found = pd.DataFrame({"code": code, "epoch": epochs.loc[measured, "epoch"].to_numpy("int64")})
-        found = found.assign(value=values[measured].to_numpy(float)).sort_values(["code", "epoch"], kind="stable")
+        rows = measured(epochs, metric)
+        code, names = pd.factorize(rows["folder"])
+        found = pd.DataFrame({"code": code, "epoch": rows["epoch"].to_numpy("int64")})
+        values = rows[metric].to_numpy(float) if metric in rows else np.empty(0)
+        found = found.assign(value=values).sort_values(["code", "epoch"], kind="stable")
         grouped, index = found.groupby("code", sort=False), pd.Index(names)
         self.mode = mode
         self._best = (grouped["value"].cummax() if mode == "max" else grouped["value"].cummin()).to_numpy()

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from analysis.effects import measured
 from analysis.factors import Factor, levels, numbers, present_levels
+from analysis.trial_scores import measured
 from analysis.words import BAD
 
 MOST_RUNGS = 8  # a scheduler that stops at more epochs than that has no rungs

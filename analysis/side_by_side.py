@@ -9,7 +9,7 @@ from analysis.comparisons import compare, decided
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
-from analysis.effects import divergence_known, measured, outcome_counts, rank_trials
+from analysis.effects import divergence_known, outcome_counts, rank_trials
 from analysis.factors import Factor, factors_of
 from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
@@ -17,6 +17,8 @@ from analysis.load import Study
 from analysis.page import Items, Page, Section, Table, Text
 from analysis.pairing import settings_table
 from analysis.records import is_number
+from analysis.trial_files import FLAGS
+from analysis.trial_scores import measured
 from analysis.wording import count, listed, show
 from analysis.words import BAD
 
@@ -74,7 +76,8 @@ def together(one: Study, other: Study, names: tuple[str, str]) -> Study:
         pd.concat([told(getattr(study, what), name) for study, name in pairs], ignore_index=True)
         for what in ("trials", "epochs")
     )
-    return replace(one, trials=trials, epochs=epochs.assign(diverged=epochs["diverged"].astype(bool)), test=None)
+    flags = {name: epochs[name].astype(bool) for name in FLAGS}
+    return replace(one, trials=trials, epochs=epochs.assign(**flags), test=None)
 
 
 def told(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -10,9 +10,7 @@ import numpy as np
 
 from analysis.records import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
 
-Columns = dict[
-    str, np.ndarray
-]  # epoch int, diverged bool, TEXTS object, measurements float; as long as there are epochs
+Columns = dict[str, np.ndarray]  # epoch int, FLAGS bool, TEXTS object, measurements float; as long as there are epochs
 
 # What Ray adds to each line of result.json; every other scalar of a line is a measurement.
 RAY_KEYS = {
@@ -31,7 +29,12 @@ RAY_KEYS = {
     "should_checkpoint",
     "checkpoint_dir_name",
 }
-NO_MEASUREMENTS = RAY_KEYS | {"epoch", "diverged"}  # these two have columns of their own kind
+FLAGS = ("diverged", "rolled_back")  # of an epoch: columns of truth values
+NO_MEASUREMENTS = RAY_KEYS | {"epoch", *FLAGS}  # these have columns of their own kind
+OUR_NUMBERS = ("objective", "best_epoch", "best_value")  # of our lines: they follow from the measurements
+# A line that does not say whether it was rolled back is of the first version, or not ours. In one that diverged these
+# held the worst values so far in place of what was not measured, for the search.
+SUBSTITUTED = ("train_loss", "val_loss", "val_dice", "val_dice_soft", "val_iou", "val_bce")
 TEXTS = (
     "diverged_where",
     "diverged_cause",
@@ -89,9 +92,11 @@ def read_outcome(path: Path) -> tuple[dict, list[str]]:
     outcome, problem = read_object(path)
     if problem:
         return {}, [NO_OUTCOME if problem == MISSING else f"an outcome.json that {problem}"]
+    if "best_val_dice" in outcome:  # of the first version, which knew no other metric
+        outcome |= {"metric": "val_dice", "best_value": outcome["best_val_dice"]}
     odd = [
         key
-        for key in ("epoch", "step", "best_val_dice", "duration_s")
+        for key in ("epoch", "step", "best_value", "duration_s")
         if outcome.get(key) is not None and not is_number(outcome[key])
     ]
     return outcome | dict.fromkeys(odd), [f"an outcome.json with no number in {', '.join(odd)}"] if odd else []
@@ -140,8 +145,9 @@ def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
         by_epoch[int(epoch)] = row
     kept = [by_epoch[epoch] for epoch in sorted(by_epoch)]
     columns = {"epoch": np.array(sorted(by_epoch), int)}
+    is_ours = any("rolled_back" in row for row in kept)
     for name in dict.fromkeys(chain.from_iterable(kept)):
-        if name in NO_MEASUREMENTS:
+        if name in NO_MEASUREMENTS or (is_ours and name in OUR_NUMBERS):
             continue
         values = [row.get(name) for row in kept]
         if name in TEXTS:
@@ -150,7 +156,23 @@ def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
             columns[name], wrong = measurements(values)
             problems += wrong
     columns["diverged"] = np.array([row.get("diverged") is True for row in kept], bool)
+    columns["rolled_back"] = np.array(rolled_back(kept), bool)
+    first_version = np.array(["rolled_back" not in row for row in kept], bool)
+    for name in SUBSTITUTED:
+        if name in columns:
+            columns[name][columns["diverged"] & first_version] = np.nan
     return columns, list(dict.fromkeys([*problems, *([] if kept else [NO_RESULTS])]))
+
+
+def rolled_back(rows: list[dict]) -> list[bool]:
+    """Whether each epoch's weights were thrown away; lines of the first version only count the rollbacks so far."""
+    found, before = [], 0
+    for row in rows:
+        said, number = row.get("rolled_back"), row.get("num_rollbacks")
+        number = number if is_number(number) else before
+        found.append(said is True or (said is None and number > before))
+        before = number
+    return found
 
 
 def flat(row: dict) -> dict:
@@ -196,16 +218,23 @@ def end_of(outcome: dict, epochs: Columns, *, open_study: bool) -> tuple[dict, l
     speeds = finite(epochs.get("images_per_s"))
     return {
         "outcome": str(name),
-        "num_epochs": int((~epochs["diverged"]).sum()),
+        "num_epochs": num_measured(epochs),
         "outcome_epoch": outcome.get("epoch"),
         "outcome_step": outcome.get("step"),
         "outcome_where": scalar(outcome.get("where")),
         "error_type": scalar(outcome.get("error_type")),
         "error_text": scalar(outcome.get("error_text")),
-        "recorded_best_val_dice": outcome.get("best_val_dice"),
+        "recorded_best_val_dice": outcome.get("best_value") if outcome.get("metric") == "val_dice" else None,
         "images_per_s": float(np.median(speeds)) if len(speeds) else None,
         "duration_s": outcome.get("duration_s") or (float(elapsed[-1]) if len(elapsed) else None),
     }, [LATE_DIVERGENCE] if broken is not None and said not in (None, "diverged") else []
+
+
+def num_measured(epochs: Columns) -> int:
+    """Epochs that count: not rolled back, and of those that diverged the ones that measured something all the same."""
+    known = [np.isfinite(epochs[name]) for name in SUBSTITUTED if name in epochs]
+    some = np.any(known, axis=0) if known else np.zeros(len(epochs["epoch"]), bool)
+    return int((~epochs["rolled_back"] & (~epochs["diverged"] | some)).sum())
 
 
 def at(epochs: Columns, name: str, place: int) -> object:

@@ -83,10 +83,10 @@ def capsule_of(path: Path) -> str | None:
 
 
 def curves_of(epochs: pd.DataFrame, metrics: list[str]) -> dict[str, dict[str, Points]]:
-    """folder -> metric -> its finite values by epoch; a diverged line is no measurement."""
+    """folder -> metric -> its finite values by epoch; an epoch that was rolled back counts for nothing."""
     known = [metric for metric in dict.fromkeys(metrics) if metric in epochs and epochs[metric].dtype.kind in "fi"]
     found = {}
-    for folder, own in epochs[~epochs["diverged"]].groupby("folder"):
+    for folder, own in epochs[~epochs["rolled_back"]].groupby("folder"):
         found[folder] = {
             metric: [
                 (int(epoch), float(value))

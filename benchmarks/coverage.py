@@ -133,7 +133,7 @@ def frames(rows: pd.DataFrame, value: pd.Series) -> Frames:
     epoch = np.tile(np.arange(1, EPOCHS + 1), len(rows))
     rise = np.repeat(value.to_numpy(), EPOCHS) - 0.1 * (1 - epoch / EPOCHS)
     folder = np.repeat(trials["folder"].to_numpy(), EPOCHS)
-    return trials, pd.DataFrame({"folder": folder, "epoch": epoch, "val_dice": rise, "diverged": False})
+    return trials, pd.DataFrame({"folder": folder, "epoch": epoch, "val_dice": rise, "rolled_back": False})
 
 
 def share_without_claims(num_studies: int) -> float:

@@ -132,9 +132,10 @@ def write_trial(folder: Path, number: int, num_epochs: int, base: TrialConfig, r
     rays = [rays_part(line["epoch"], trial_id, config) for line in lines]
     (path / "params.json").write_text(json.dumps(config))
     (path / "result.json").write_text("".join(json.dumps(a | b) + "\n" for a, b in zip(lines, rays, strict=True)))
-    outcome = {"outcome": "diverged" if broken else "completed", "epoch": last, "best_val_dice": float(values.max())}
+    outcome = {"outcome": "diverged" if broken else "completed", "epoch": last, "metric": "val_dice"}
     event = {"step": 32 * last, "where": "loss", "cause": "saturated_head"} if broken else {}
-    (path / "outcome.json").write_text(json.dumps(outcome | event | {"duration_s": 2.5 * last}))
+    more = {"best_value": float(values.max()), "duration_s": 2.5 * last}
+    (path / "outcome.json").write_text(json.dumps(outcome | event | more))
     if broken:
         account = {"cause": "saturated_head", "blame": "amp", "phase": "backward", "module": "head.0", "op": "_to_copy"}
         (path / "divergence.json").write_text(json.dumps(account | {"first_sign": {"epoch": last, "step": 32 * last}}))
@@ -156,6 +157,7 @@ def epoch_line(epoch: int, values: np.ndarray, lr: float, diverged: bool) -> dic
         "num_steps": 32,
         "num_skipped_steps": 0,
         "longest_skipped_run": 0,
+        "rolled_back": False,
         "num_rollbacks": 0,
         "grad_norm": 0.5 / epoch,
         "update_ratio": lr / epoch,
@@ -165,7 +167,7 @@ def epoch_line(epoch: int, values: np.ndarray, lr: float, diverged: bool) -> dic
         "frozen": False,
         "diverged": diverged,
         "best_epoch": int(values[:epoch].argmax()) + 1,
-        "best_val_dice": float(values[:epoch].max()),
+        "best_value": float(values[:epoch].max()),
         "images_per_s": 190.0,
         "epoch_s": 2.5,
     }

@@ -38,9 +38,9 @@ def main() -> None:
     started = time.perf_counter()
     dice = plain_loop(data_root / "oxford-iiit-pet", num_images)
     ended = ", ".join(f"{outcomes.count(outcome)} {outcome}" for outcome in sorted(set(outcomes)))
-    print(f"study: {len(outcomes)} trials ({ended}) in {study_s:.0f} s, best val_dice {best['best_val_dice']:.4f}")
+    print(f"study: {len(outcomes)} trials ({ended}) in {study_s:.0f} s, best val_dice {best['best_value']:.4f}")
     print(f"plain loop: {num_images} images in {time.perf_counter() - started:.0f} s, val Dice {dice:.4f}")
-    print(f"difference {best['best_val_dice'] - dice:+.4f}")
+    print(f"difference {best['best_value'] - dice:+.4f}")
 
 
 def run_study(data_root: Path, results: Path) -> tuple[dict, list[str], float]:
@@ -51,7 +51,7 @@ def run_study(data_root: Path, results: Path) -> tuple[dict, list[str], float]:
     study_s = time.perf_counter() - started
     lasts = [json.loads(path.read_text().splitlines()[-1]) for path in results.glob("*/*/result.json")]
     outcomes = [json.loads(path.read_text())["outcome"] for path in results.glob("*/*/outcome.json")]
-    return max(lasts, key=lambda last: last["best_val_dice"]), outcomes, study_s
+    return max(lasts, key=lambda last: last["best_value"] or 0.0), outcomes, study_s
 
 
 def plain_loop(folder: Path, num_images: int) -> float:

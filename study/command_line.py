@@ -9,8 +9,8 @@ from search_spaces import SPACES
 from study.options import PRESETS
 from study.search import SAMPLERS
 from study.stopping import SCHEDULERS
-from study.trainable import METRIC_MODES
 from trials.config import FIELDS, parse
+from trials.measurements import METRICS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--concurrent", type=_positive_int, help="trials at a time (default: as the resources allow)")
     p.add_argument("--cpus-per-trial", type=_positive_float, default=1, help="default: 1")
     p.add_argument("--gpus-per-trial", type=_fraction, help="a fraction is allowed (default: 1 where there is a GPU)")
-    p.add_argument("--metric", choices=METRIC_MODES, default="val_dice", help="what is searched for (val_dice)")
+    p.add_argument("--metric", choices=METRICS, default="val_dice", help="what is searched for (val_dice)")
     p.add_argument("--data", help="drawn, pets or folder")
     p.add_argument("--data-root", help="the folder that holds oxford-iiit-pet/, or images/ and masks/")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="fixes any field of TrialConfig")

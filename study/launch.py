@@ -151,7 +151,6 @@ def _new(study: Study) -> Tuner:
     searcher = make_searcher(
         study.space,
         options.search,
-        options.metric,
         options.mode,
         study.first,
         num_seeds=options.seeds,
@@ -162,7 +161,7 @@ def _new(study: Study) -> Tuner:
         param_space=_constants(study),
         tune_config=TuneConfig(
             search_alg=searcher,
-            scheduler=SCHEDULERS[options.scheduler](options.metric, options.mode, study.config.epochs),
+            scheduler=SCHEDULERS[options.scheduler](options.mode, study.config.epochs),
             num_samples=study.num_trials,
             max_concurrent_trials=options.concurrent or default_concurrency(study),
             time_budget_s=options.time_budget_s,

@@ -20,7 +20,7 @@ from study.options import Options
 from trials.config import TrialConfig
 from trials.data import prepare, split_indices, written_masks
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: a diverged trial's last line holds substitutes for what was not measured
 FILE = "study.json"
 PACKAGES = ("torch", "torchvision", "albumentations", "ray", "optuna", "numpy", "pandas", "seaborn")
 
@@ -53,7 +53,10 @@ def read(folder: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a study's manifest ({type(error).__name__}: {error})") from None
     if found != SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema_version {found}; this version reads {SCHEMA_VERSION}")
+        raise ValueError(
+            f"{path}: schema_version {found}, and this version runs {SCHEMA_VERSION}: a study is resumed by the "
+            f"version that began it; python analysis/report.py {folder} reads it as it is"
+        )
     return manifest
 
 

@@ -63,7 +63,11 @@ class OutcomeWriter(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
         """completed, pruned, diverged or frozen; with the account of what went wrong on its way."""
         told = self._bring_account(trial)
-        self._write(trial, outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"), told))
+        self._write(trial, self._outcome(trial, told))
+
+    def _outcome(self, trial: Trial, account: dict[str, Any] | None = None) -> Outcome:
+        last = trial.last_result
+        return outcome_of(last, self._epochs, last.get("time_total_s"), account, metric=trial.config["metric"])
 
     @staticmethod
     def _bring_account(trial: Trial) -> dict[str, Any] | None:
@@ -85,8 +89,7 @@ class OutcomeWriter(Callback):
         """interrupted: trials that Ray ended without a word, since the study's time was up."""
         for trial in trials:
             if trial.is_finished() and trial.trial_id in self._started - set(self.outcomes):
-                seen = outcome_of(trial.last_result, self._epochs, trial.last_result.get("time_total_s"))
-                self._write(trial, replace(seen, outcome="interrupted"))
+                self._write(trial, replace(self._outcome(trial), outcome="interrupted"))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
         """out_of_memory or failed, with the error's text."""
@@ -95,7 +98,8 @@ class OutcomeWriter(Callback):
         error = cloudpickle.loads(Path(path).read_bytes()) if path else RuntimeError("Ray recorded no error")
         cause = getattr(error, "cause", None) or error  # RayTaskError wraps what the trial raised
         last = trial.last_result
-        self._write(trial, error_outcome(type(cause).__name__, str(cause), last, last.get("time_total_s")))
+        told = type(cause).__name__, str(cause), last, last.get("time_total_s")
+        self._write(trial, error_outcome(*told, metric=trial.config["metric"]))
 
     def _write(self, trial: Trial, outcome: Outcome) -> None:
         self.outcomes[trial.trial_id] = outcome
@@ -157,7 +161,7 @@ class Progress(Callback):
     def _tell(self, trial: Trial, outcome: Outcome) -> None:
         if self._live and not outcome.error_text:
             return  # the table shows it
-        best = "" if outcome.best_val_dice is None else f", best val_dice {outcome.best_val_dice:.4f}"
+        best = "" if outcome.best_value is None else f", best {outcome.metric} {outcome.best_value:.4f}"
         cause = f" ({outcome.cause})" if outcome.cause else ""
         error = f": {outcome.error_type}: {outcome.error_text}" if outcome.error_text else ""
         settings = " ".join(f"{axis}={_short(trial.config[axis])}" for axis in self._axes if axis in trial.config)
@@ -176,11 +180,9 @@ class Progress(Callback):
 
     def _table(self, trials: list[Trial]) -> Table:
         table = Table(title=f"{self._num_ended} of {self._num_trials} trials ended, {self._remaining()}")
-        for column in ("trial", *self._axes, "epoch", "train loss", "val loss", self._metric, "state"):
+        for column in ("trial", *self._axes, "epoch", "train loss", "val loss", f"best {self._metric}", "state"):
             table.add_column(column)
-        sign = -1 if self._mode == "max" else 1
-        seen = [trial for trial in trials if trial.last_result.get(self._metric) is not None]
-        for trial in sorted(seen, key=lambda trial: sign * trial.last_result[self._metric])[:ROWS_SHOWN]:
+        for trial in self._ranked(trials)[:ROWS_SHOWN]:
             last, outcome = trial.last_result, self._writer.outcomes.get(trial.trial_id)
             table.add_row(
                 trial.trial_id,
@@ -188,10 +190,18 @@ class Progress(Callback):
                 f"{last['epoch']}/{self._epochs}",
                 _short(last["train_loss"]),
                 _short(last["val_loss"]),
-                f"{last[self._metric]:.4f}",
+                "-" if last["best_value"] is None else f"{last['best_value']:.4f}",
                 outcome.outcome if outcome else trial.status.lower(),
             )
         return table
+
+    def _ranked(self, trials: list[Trial]) -> list[Trial]:
+        """Those with an epoch behind them, as the report ranks them; those without a score last."""
+        sign = -1 if self._mode == "max" else 1
+        scores = [(trial, trial.last_result["best_value"]) for trial in trials if "best_value" in trial.last_result]
+        scored = [(sign * value, trial) for trial, value in scores if value is not None]
+        without = [trial for trial, value in scores if value is None]
+        return [trial for _, trial in sorted(scored, key=lambda pair: pair[0])] + without
 
     def _remaining(self) -> str:
         ended_here = self._num_ended - (self._num_ended_before or 0)
@@ -202,4 +212,6 @@ class Progress(Callback):
 
 
 def _short(value: object) -> str:
+    if value is None:  # not measured
+        return "-"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -8,8 +8,8 @@ from typing import Any
 
 from search_spaces import Choice, Space
 from study.combinations import check_space, ends
-from study.trainable import METRIC_MODES
 from trials.config import TrialConfig, checked
+from trials.measurements import METRICS, incomparable_along
 
 # TrialConfig fields and numbers of trials, by how much time there is. A space's own fields and --set go before them.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ class Options:
     @property
     def mode(self) -> str:
         """Whether more of the metric is better: "max" or "min"."""
-        return METRIC_MODES[self.metric]
+        return METRICS[self.metric].mode
 
     def to_dict(self) -> dict[str, Any]:
         """Every option, and the mode that follows from the metric."""
@@ -71,14 +71,19 @@ class Options:
         return cls(**{name: value for name, value in data.items() if name in names})
 
 
-def settle(space: Space, preset: str, settings: Mapping[str, Any]) -> tuple[Space, TrialConfig]:
+def settle(
+    space: Space, preset: str, settings: Mapping[str, Any], metric: str = "val_dice"
+) -> tuple[Space, TrialConfig]:
     """The space with the settings fixed, and the configuration that every trial starts from (the baseline).
 
     A field's value is the axis's, else that of `settings`, else the space's, else the preset's, else the default.
-    Raises ValueError, naming the field, for a value that some trial of the space could not have.
+    Raises ValueError, naming the field, for a value that some trial of the space could not have, and for a metric by
+    which its trials cannot be compared.
     """
     if "seed" in settings:
         raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
+    if "metric" in {**space.fixed, **settings}:
+        raise ValueError("metric is no setting of a study's trials; --metric says what is searched for and ranked by")
     space = space.fixing(settings)
     fields = {**PRESETS[preset]["fields"], **space.fixed}
     for name, value in space.fixed.items():
@@ -88,13 +93,16 @@ def settle(space: Space, preset: str, settings: Mapping[str, Any]) -> tuple[Spac
     if fields.get("data_root"):
         fields["data_root"] = str(Path(fields["data_root"]).absolute())  # Ray's workers have another folder
     check_axes(space, fields)
-    return space, TrialConfig.from_dict({**fields, **space.baseline})
+    config = TrialConfig.from_dict({**fields, **space.baseline, "metric": metric})
+    check_metric(space, config)
+    return space, config
 
 
 # Fields that are the study's, not a trial's: what may not be an axis, and why.
 NOT_AXES = {
     "seed": "--seeds says how many seeds each configuration runs under",
     "epochs": "the scheduler compares trials at equal epochs",
+    "metric": "--metric says what all trials are compared by",
     "data": "trials are compared on one validation split",
     "data_root": "trials are compared on one validation split",
     "val_limit": "trials are compared on one validation split",
@@ -124,6 +132,20 @@ def _check_field(space: Space, name: str, value: object) -> None:
         checked(name, value)
     except ValueError as error:
         raise ValueError(f"space {space.name!r}: {error}") from None
+
+
+def check_metric(space: Space, config: TrialConfig) -> None:
+    """Raises ValueError where an axis of the space changes what the metric measures."""
+    settings = config.to_dict()
+    along = {name: incomparable_along(name, space.axes, settings) for name in METRICS}
+    if not along[config.metric]:
+        return
+    fit = ", ".join(name for name, axes in along.items() if not axes) or "none"
+    raise ValueError(
+        f"--metric {config.metric} cannot rank trials that differ in {', '.join(along[config.metric])}, which space "
+        f"{space.name!r} varies: it measures something else at each value; metrics that can: {fit}. "
+        "--set NAME=VALUE fixes an axis."
+    )
 
 
 def largest_batch(space: Space, config: TrialConfig) -> int:

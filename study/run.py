@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.tune import ResultGrid
 
 from search_spaces import SPACES, Space, load_space, space_from_dict
 from study import manifest, preconditions
@@ -22,6 +21,7 @@ from study.grid import grid
 from study.launch import Study, check_record, check_resources, connect, run_study
 from study.options import PRESETS, Options, settle
 from study.planning import plan
+from study.ranking import best_trial
 from trials import checkpoint
 from trials.config import TrialConfig, checked, parse_settings
 from trials.data import describe
@@ -131,7 +131,7 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
             settings[name] = checked(name, getattr(options, name))
     if options.gpus_per_trial == 0:
         settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
-    space, config = _settled(options.space, options.preset, settings)
+    space, config = _settled(options.space, options.preset, settings, options.metric)
     points = points_of(options.points)
     asked = Options(
         preset=options.preset,
@@ -155,9 +155,9 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     return study, manifest.new_manifest(study.folder.name, space, config, asked, study.num_trials)
 
 
-def _settled(space: str, preset: str, settings: dict[str, Any]) -> tuple[Space, TrialConfig]:
+def _settled(space: str, preset: str, settings: dict[str, Any], metric: str) -> tuple[Space, TrialConfig]:
     try:
-        return settle(load_space(space), preset, settings)
+        return settle(load_space(space), preset, settings, metric)
     except ValueError as error:
         is_named = space in SPACES or str(error).startswith(space)
         raise ValueError(error if is_named else f"{space}: {error}") from None
@@ -189,14 +189,14 @@ def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
 def _run(study: Study, written: dict[str, Any]) -> int:
     """Runs it, scores the best trial, writes manifest and report."""
     started = time.monotonic()
-    results = run_study(study)
+    run_study(study)
     budget_s = study.options.time_budget_s
     out_of_time = budget_s is not None and time.monotonic() - started >= budget_s
     outcomes = [json.loads(path.read_text())["outcome"] for path in study.folder.glob("*/outcome.json")]
     interrupted = len(outcomes) < study.num_trials and not out_of_time
     all_failed = bool(outcomes) and set(outcomes) <= {"failed", "out_of_memory"}
     if not interrupted and not all_failed:
-        interrupted = not _scored_best(study, results)
+        interrupted = not _scored_best(study)
     ended = {"interrupted": True} if interrupted else {"finished": manifest.now()}
     manifest.write(study.folder, {**written, **ended})
     if interrupted:
@@ -218,38 +218,39 @@ def _run(study: Study, written: dict[str, Any]) -> int:
     return INTERRUPTED if interrupted else 1 if all_failed else 0
 
 
-def _scored_best(study: Study, results: ResultGrid) -> bool:
+def _scored_best(study: Study) -> bool:
     """False where Ctrl-C ended it: a resume scores again."""
     try:
-        _score_best(study, results)
+        _score_best(study)
     except KeyboardInterrupt:
         return False
     return True
 
 
-def _score_best(study: Study, results: ResultGrid) -> None:
-    """The best trial's score on the test split, the only time it is looked at."""
-    if not any(study.options.metric in (result.metrics or {}) for result in results):
-        return  # time was up before a trial had one
-    best = results.get_best_result(study.options.metric, study.options.mode, scope="all")
-    if best.checkpoint is None or best.metrics is None:
+def _score_best(study: Study) -> None:
+    """The best trial's score on the test split, the only time it is looked at; with the weights of its best epoch."""
+    metric = study.options.metric
+    best = best_trial(study.folder, metric, study.options.mode)
+    if best is None:
+        print(f"no trial has a {metric} that counts, so there is none to test", file=sys.stderr)
         return
-    with best.checkpoint.as_directory() as folder:
-        if not (Path(folder) / checkpoint.BEST).is_file():
-            print("no trial reached a finite validation Dice, so there is none to test", file=sys.stderr)
-            return
-        print("scoring the best trial on the test split", file=sys.stderr)
-        try:
-            score = test_score(Path(folder) / checkpoint.BEST)
-        except (ValueError, OSError, RuntimeError) as error:
-            print(f"the best trial could not be scored on the test split: {error}", file=sys.stderr)
-            return
-    trial = {"trial": best.metrics["trial_id"], "folder": Path(best.path).name}
-    manifest.write_json(study.folder / "test.json", {**trial, **score})
-    path = study.folder / trial["folder"] / "outcome.json"
+    name = best.folder.name
+    print(f"scoring the best trial, {name}, on the test split", file=sys.stderr)
+    try:
+        score = test_score(checkpoint.find_best(best.folder))
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"the best trial could not be scored on the test split: {error}", file=sys.stderr)
+        return
+    chosen = {"trial": best.trial, "folder": name, "metric": metric, "value": best.score.value}
+    manifest.write_json(study.folder / "test.json", {**chosen, **score})
+    path = best.folder / "outcome.json"
     kind = json.loads(path.read_text())["outcome"] if path.is_file() else None
-    later = f", {kind}" if kind in BROKEN else ""
-    print(f"test Dice of the best trial ({trial['folder']}{later}): {score['test_dice']:.4f}", file=sys.stderr)
+    later = f", {kind} later" if kind in BROKEN else ""
+    print(
+        f"test Dice {score['test_dice']:.4f} of the best trial, {name}"
+        f" ({metric} {best.score.value:.4f} in epoch {best.score.epoch}{later})",
+        file=sys.stderr,
+    )
 
 
 def _write_report(folder: Path) -> None:

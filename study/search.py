@@ -13,6 +13,8 @@ from ray.tune.search.optuna import OptunaSearch
 from search_spaces import Space
 from search_spaces.space import Value
 from study.optuna_space import SuggestFrom
+from study.trainable import OBJECTIVE
+from trials.scores import is_broken
 
 
 def tpe(seed: int) -> optuna.samplers.BaseSampler:
@@ -32,12 +34,15 @@ SAMPLERS = {"optuna": tpe, "random": chance, "grid": chance}
 
 
 def make_searcher(
-    space: Space, search: str, metric: str, mode: str, first: list[dict[str, Value]], num_seeds: int, epochs: int
+    space: Space, search: str, mode: str, first: list[dict[str, Value]], num_seeds: int, epochs: int
 ) -> Searcher:
-    """A searcher that tries the configurations of `first` before its own, each under seeds 0 to num_seeds - 1."""
+    """A searcher that tries the configurations of `first` before its own, each under seeds 0 to num_seeds - 1.
+
+    mode: which end of the trials' objective is best, "min" or "max".
+    """
     inner = OptunaSearch(
         space=SuggestFrom(space),
-        metric=metric,
+        metric=OBJECTIVE,
         mode=mode,
         points_to_evaluate=first,
         sampler=SAMPLERS[search](seed=0),
@@ -48,21 +53,22 @@ def make_searcher(
 
 @dataclass
 class Group:
-    """One configuration's trials, a seed each, and the metric of each epoch they reported."""
+    """One configuration's trials, a seed each, and the objective at each epoch they reported."""
 
     first_trial: str
     config: dict[str, Any]
     trials: dict[str, list[float]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     failed: set[str] = field(default_factory=set)
-    complete: set[str] = field(default_factory=set)  # ran to their last epoch, or diverged
+    complete: set[str] = field(default_factory=set)  # ran to their last epoch, diverged or froze
 
 
 class SeedRepeats(Searcher):
     """Runs every configuration of the inner searcher under several seeds and tells it their mean.
 
-    A group in which a trial was pruned is told as pruned, with its mean at each epoch that all its seeds reached, so
-    that Optuna does not take a two-epoch Dice for a whole run's. Only a group that failed in every seed has failed.
+    What it tells is the objective (trials/scores.py): a trial's best, or its worst where it diverged or froze. A group
+    in which a trial was pruned is told as pruned, with its mean at each epoch that all its seeds reached, so that
+    Optuna does not take the best of two epochs for a whole run's. Only a group that failed in every seed has failed.
     """
 
     def __init__(self, searcher: OptunaSearch, num_seeds: int, epochs: int):
@@ -91,7 +97,7 @@ class SeedRepeats(Searcher):
         return {**group.config, "seed": seed}
 
     def on_trial_result(self, trial_id: str, result: dict) -> None:
-        """Remembers the epoch's metric, once, whatever a resumed trial repeats."""
+        """Remembers the epoch's objective, once, whatever a resumed trial repeats."""
         values = self._groups[trial_id].trials[trial_id]
         del values[int(result["epoch"]) - 1 :]
         values.append(float(result[self.metric]))
@@ -106,7 +112,7 @@ class SeedRepeats(Searcher):
             group.failed.add(trial_id)
         else:
             self.on_trial_result(trial_id, result)  # Ray leaves out the epoch at which a trial was stopped
-            if result.get("diverged") or result["epoch"] >= self._epochs:
+            if is_broken(result) or result["epoch"] >= self._epochs:
                 group.complete.add(trial_id)
         if len(group.ended) == self._num_seeds:
             self._tell(group)

@@ -1,12 +1,10 @@
 """The bridge from one run to Ray Tune: a trial reports an epoch's metrics and its checkpoint."""
 
 import json
-import math
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -19,20 +17,13 @@ from trials import checkpoint
 from trials.config import TrialConfig
 from trials.numerics.account import CAPSULE
 from trials.numerics.account import FILE as ACCOUNT
+from trials.outcome import line_of
+from trials.scores import objective
 from trials.training import EpochMetrics, run
 
 HISTORY = "history.json"  # the epochs behind the state in a checkpoint
 
-# What a metric is worth at its worst, where a trial diverged before it had one. 100 is the bound of BCE in torch.
-WORST = {
-    "train_loss": 100.0,
-    "val_loss": 100.0,
-    "val_bce": 100.0,
-    "val_dice": 0.0,
-    "val_dice_soft": 0.0,
-    "val_iou": 0.0,
-}
-METRIC_MODES = {name: "min" if worst else "max" for name, worst in WORST.items()}
+OBJECTIVE = "objective"  # what scheduler and search look at (trials/scores.py); it is no measurement
 
 
 def train_trial(params: dict[str, Any]) -> None:
@@ -49,12 +40,12 @@ def train_trial(params: dict[str, Any]) -> None:
         epoch = checkpoint.load(out / checkpoint.LAST)["epoch"] if resume else 0
         history = json.loads(history_file.read_text())[:epoch] if resume else []
         for metrics in run(config, out=out, resume=resume):
-            history.append(searchable([*history, asdict(metrics)]))
+            history.append(line_of(metrics))
             if metrics.diverged_cause:  # for the trial's log in the dashboard
                 print((out / ACCOUNT).read_text())
             if metrics.saved and (out / checkpoint.LAST).is_file():  # there is something to resume from
                 history_file.write_text(json.dumps(history))
-            tune.report(history[-1], checkpoint=_kept(out, metrics))
+            tune.report(reported(history, config.metric), checkpoint=_kept(out, metrics))
 
 
 def _kept(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:
@@ -73,23 +64,11 @@ def _kept(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:
     return tune.Checkpoint.from_directory(best)
 
 
-def searchable(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The last epoch's metrics with the trial's worst finite value for each that is not finite.
-
-    Neither ASHA nor Optuna can do anything with NaN: ASHA never stops such a trial, Optuna never learns of it.
+def reported(history: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+    """The last line as it was measured, and the objective, always finite: a scheduler never stops a NaN, and a search
+    never learns of one.
     """
-    return {name: _worst(name, rows) if _is_missing(value) else value for name, value in rows[-1].items()}
-
-
-def _worst(name: str, rows: Sequence[Mapping[str, Any]]) -> float:
-    finite = [row[name] for row in rows if not _is_missing(row[name])]
-    if not finite:
-        return WORST[name]
-    return max(finite) if METRIC_MODES.get(name) == "min" else min(finite)
-
-
-def _is_missing(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+    return {**history[-1], OBJECTIVE: objective(history, metric)}
 
 
 def _bring_back(newest: tune.Checkpoint | None, out: Path) -> bool:

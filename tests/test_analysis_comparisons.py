@@ -28,7 +28,7 @@ def study(gains=(0.01, 0.02, 0.03), *, short=(), diverged=()):
     trials.loc[trials["folder"].isin(short), "outcome"] = "pruned"
     trials.loc[trials["folder"].isin(diverged), "outcome"] = "diverged"
     rows = [
-        {"folder": trial.folder, "epoch": epoch, "val_dice": 0.5 + 0.1 * epoch + gain, "diverged": False}
+        {"folder": trial.folder, "epoch": epoch, "val_dice": 0.5 + 0.1 * epoch + gain, "rolled_back": False}
         for trial in trials.itertuples()
         for epoch in ((1,) if trial.folder in short else (1, 2, 3))
         for gain in [gains[trial.seed] if trial.upsample == "deconv" else 0.0]

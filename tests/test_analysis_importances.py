@@ -129,7 +129,7 @@ def test_trials_are_compared_at_the_epoch_that_half_of_them_came_to():
             "folder": ["t0"] * 3 + ["t1"] * 2 + ["t2"],
             "epoch": [1, 2, 3, 1, 2, 1],
             "val_dice": [0.1, 0.2, 0.9, 0.3, 0.4, 0.8],
-            "diverged": False,
+            "rolled_back": False,
         }
     )
     target = metric_target(drawn(3), epochs, "val_dice", "max")

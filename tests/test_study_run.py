@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import accumulate
 from pathlib import Path
 
 import psutil
@@ -54,6 +55,10 @@ def outcomes(folder: Path) -> list[str]:
     return sorted(json.loads(path.read_text())["outcome"] for path in folder.glob("*/outcome.json"))
 
 
+def trials_of(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in folder.glob("*/params.json"))
+
+
 def lines(trial: Path) -> list[dict]:
     return [json.loads(line) for line in (trial / "result.json").read_text().splitlines()]
 
@@ -62,7 +67,8 @@ def lines(trial: Path) -> list[dict]:
 def finished(tmp_path_factory):
     """A finished smoke study: exit code, its lines on stdout, its folder."""
     results = tmp_path_factory.mktemp("results")
-    code, out, err = finish(study(results, *SMOKE, "--samples", "3", "--seeds", "2", "--name", "first"))
+    arguments = ["--samples", "3", "--seeds", "2", "--metric", "val_loss", "--name", "first"]
+    code, out, err = finish(study(results, *SMOKE, *arguments))
     assert code == 0, err
     return out, results / "first", err
 
@@ -115,6 +121,26 @@ def test_the_best_trial_is_scored_on_the_test_split_once(finished):
     score = json.loads((finished[1] / "test.json").read_text())
     assert score["num_images"] == 256
     assert (finished[1] / score["folder"]).is_dir()
+
+
+def test_ranking_test_split_and_kept_weights_go_by_the_asked_metric(finished):
+    folder = finished[1]
+    losses = {trial: {line["epoch"]: line["val_loss"] for line in lines(trial)} for trial in trials_of(folder)}
+    trial = min(losses, key=lambda trial: min(losses[trial].values()))
+    epoch = min(losses[trial], key=losses[trial].get)
+    score = json.loads((folder / "test.json").read_text())
+    assert (score["folder"], score["metric"], score["value"]) == (trial.name, "val_loss", losses[trial][epoch])
+    assert score["epoch"] == epoch
+    assert json.loads((folder / "report/report.json").read_text())["facts"]["best"]["folder"] == trial.name
+    outcome = json.loads((trial / "outcome.json").read_text())
+    assert (outcome["metric"], outcome["best_value"], outcome["best_epoch"]) == ("val_loss", score["value"], epoch)
+    assert f"{trial.name} (val_loss {score['value']:.4f} in epoch {epoch})" in finished[2]
+
+
+def test_the_objective_is_the_best_until_then(finished):
+    for trial in trials_of(finished[1]):
+        found = lines(trial)
+        assert [line["objective"] for line in found] == list(accumulate((line["val_loss"] for line in found), min))
 
 
 def test_the_manifest_says_what_was_asked_and_with_what(finished):
@@ -222,21 +248,43 @@ def test_a_study_in_which_every_trial_fails_ends_with_1(tmp_path, own_pairs):
     assert Path(out[-2]).is_file()
 
 
-def test_diverged_trials_report_finite_numbers_and_the_report_works(tmp_path):
-    settings = ["--set", "optimizer=sgd", "--set", "lr=1e30", "--set", "schedule=constant"]
-    code, out, err = finish(study(tmp_path, *SMOKE, "--samples", "2", *settings, "--name", "s"))
+@pytest.fixture(scope="module")
+def exploded(tmp_path_factory):
+    """stderr and folder of a study whose steps explode: one trial stops, the other is rolled back in each epoch."""
+    place = tmp_path_factory.mktemp("exploded")
+    (place / "mine.py").write_text(
+        "from search_spaces import Choice, Space\n"
+        "SPACE = Space(name='mine', question='Does a rollback help?', baseline={'on_divergence': 'stop'},\n"
+        "    axes={'on_divergence': Choice(('stop', 'rollback'))}, fixed={'width': 4, 'image_size': 32,\n"
+        "    'train_limit': 64, 'val_limit': 16, 'epochs': 2, 'batch_size': 16, 'optimizer': 'sgd',\n"
+        "    'lr': 1e30, 'schedule': 'constant', 'diagnosis_budget_s': 1.0})\n"
+    )
+    arguments = ["--space", str(place / "mine.py"), "--search", "grid", "--scheduler", "median", "--name", "s"]
+    code, out, err = finish(study(place, *arguments))
     assert code == 0, err
-    assert outcomes(tmp_path / "s") == ["diverged"] * 2
-    text = next((tmp_path / "s").glob("*/result.json")).read_text()
-    assert "NaN" not in text
-    assert json.loads(text.splitlines()[-1])["diverged_step"] == 2
-    accounts = [json.loads(path.read_text()) for path in (tmp_path / "s").glob("*/divergence.json")]
-    assert [account["cause"] for account in accounts] == ["optimizer_instability"] * 2
-    assert "The cause was an unstable optimiser in both." in (tmp_path / "s/report/report.md").read_text()
-    assert json.loads(next((tmp_path / "s").glob("*/outcome.json")).read_text())["best_val_dice"] is None
-    assert "there is none to test" in err
-    assert next((tmp_path / "s").glob("*/checkpoint_*/capsule/capsule.json"))
     assert Path(out[-2]).is_file()
+    return err, place / "s"
+
+
+def test_a_diverged_trial_is_told_of(exploded):
+    err, folder = exploded
+    assert outcomes(folder) == ["diverged"] * 2
+    accounts = [json.loads(path.read_text()) for path in folder.glob("*/divergence.json")]
+    assert [account["cause"] for account in accounts] == ["optimizer_instability"] * 2
+    assert "The cause was an unstable optimiser in both." in (folder / "report/report.md").read_text()
+    assert json.loads(next(folder.glob("*/outcome.json")).read_text())["best_value"] is None
+    assert "no trial has a val_dice that counts, so there is none to test" in err
+    assert next(folder.glob("*/checkpoint_*/capsule/capsule.json"))
+
+
+def test_results_hold_only_what_was_measured(exploded):
+    stopped, rolled_back = (lines(trial) for trial in trials_of(exploded[1]))
+    assert [line["diverged_step"] for line in stopped] == [2]
+    assert [line["rolled_back"] for line in stopped + rolled_back] == [False, True, True]
+    for line in stopped + rolled_back:
+        json.dumps(line, allow_nan=False)
+        assert (line["val_dice"], line["val_loss"], line["train_loss"]) == (None, None, None)
+        assert line["objective"] == 0.0
 
 
 def test_a_time_budget_ends_the_study_and_names_what_it_cut(tmp_path):

@@ -1,8 +1,6 @@
 """The searcher: Optuna's, each configuration under several seeds, told what it can use."""
 
-import math
 import pickle
-from dataclasses import asdict, fields
 
 import optuna
 import pytest
@@ -12,8 +10,7 @@ from search_spaces import SPACES, Choice, IntRange, LogUniform, Space, Uniform
 from study.grid import grid
 from study.optuna_space import SuggestFrom, suggest
 from study.search import make_searcher
-from study.trainable import searchable
-from trials.training import EpochMetrics
+from study.trainable import OBJECTIVE
 
 SPACE = Space(
     name="mine",
@@ -29,22 +26,22 @@ SPACE = Space(
 
 
 def searcher(search: str = "optuna", num_seeds: int = 1, epochs: int = 3):
-    return make_searcher(SPACE, search, "val_dice", "max", [dict(SPACE.baseline)], num_seeds, epochs)
+    return make_searcher(SPACE, search, "max", [dict(SPACE.baseline)], num_seeds, epochs)
 
 
-def result(epoch: int, val_dice: float, **more) -> dict:
-    return {"epoch": epoch, "val_dice": val_dice, "training_iteration": epoch, **more}
+def result(epoch: int, objective: float, **more) -> dict:
+    return {"epoch": epoch, OBJECTIVE: objective, "val_dice": None, "training_iteration": epoch, **more}
 
 
 def told(search) -> list[optuna.trial.FrozenTrial]:
     return search.searcher._ot_study.trials
 
 
-def run_trial(search, trial_id: str, dice: list[float]) -> dict:
+def run_trial(search, trial_id: str, objectives: list[float]) -> dict:
     config = search.suggest(trial_id)
-    for epoch, value in enumerate(dice[:-1], start=1):
+    for epoch, value in enumerate(objectives[:-1], start=1):
         search.on_trial_result(trial_id, result(epoch, value))
-    search.on_trial_complete(trial_id, result(len(dice), dice[-1]))
+    search.on_trial_complete(trial_id, result(len(objectives), objectives[-1]))
     return config
 
 
@@ -76,12 +73,23 @@ def test_a_pruned_trial_is_not_taken_for_a_whole_one():
     assert told(search)[0].intermediate_values == {1: 0.1}
 
 
-def test_a_diverged_trial_is_told_with_its_worst_finite_metric():
+@pytest.mark.parametrize("how", ["diverged", "frozen"])
+def test_a_trial_that_broke_is_a_whole_one(how):
     search = searcher()
     search.suggest("a")
     search.on_trial_result("a", result(1, 0.6))
-    search.on_trial_complete("a", result(2, 0.6, diverged=True))
-    assert (told(search)[0].state, told(search)[0].value) == (TrialState.COMPLETE, 0.6)
+    search.on_trial_complete("a", result(2, 0.4, **{how: True}))
+    assert (told(search)[0].state, told(search)[0].value) == (TrialState.COMPLETE, 0.4)
+
+
+def test_a_seed_that_diverged_lowers_its_group():
+    search = searcher(num_seeds=2)
+    run_trial(search, "a", [0.1, 0.2, 0.8])
+    search.suggest("b")
+    search.on_trial_result("b", result(1, 0.5))
+    search.on_trial_complete("b", result(2, 0.0, diverged=True))
+    assert (told(search)[0].state, told(search)[0].value) == (TrialState.COMPLETE, pytest.approx(0.4))
+    assert told(search)[0].intermediate_values == pytest.approx({1: 0.3, 2: 0.1})
 
 
 def test_a_group_fails_only_if_every_seed_fails():
@@ -169,21 +177,3 @@ def test_a_grid_refuses_a_continuous_axis_without_points():
 def test_a_grid_refuses_a_point_outside_its_axis():
     with pytest.raises(ValueError, match="lies outside"):
         grid(SPACE, {"lr": [1.0]})
-
-
-def epoch(number: int, val_dice: float, val_loss: float) -> EpochMetrics:
-    unknown = {field.name: None for field in fields(EpochMetrics)}
-    known = {"epoch": number, "val_dice": val_dice, "val_loss": val_loss, "diverged": math.isnan(val_dice)}
-    return EpochMetrics(**{**unknown, **known})
-
-
-def test_what_is_not_finite_becomes_the_trials_worst():
-    history = [epoch(1, 0.4, 0.9), epoch(2, 0.7, 0.3), epoch(3, math.nan, math.nan)]
-    row = searchable([asdict(metrics) for metrics in history])
-    assert (row["val_dice"], row["val_loss"]) == (0.4, 0.9)
-    assert row["diverged"]
-
-
-def test_a_trial_that_never_had_a_metric_gets_the_worst_there_is():
-    row = searchable([asdict(epoch(1, math.nan, math.inf))])
-    assert (row["val_dice"], row["val_loss"]) == (0.0, 100.0)

@@ -38,7 +38,7 @@ def test_unguarded_statistics_move_though_no_step_is_taken(tiny, tmp_path):
 def test_a_run_that_takes_no_step_for_an_epoch_is_frozen(tiny):
     history = list(run(tiny(**TOO_HIGH, epochs=3, max_skipped_run=100)))
     assert [m.frozen for m in history] == [True]
-    assert outcome_of(vars(history[-1]), epochs=3).outcome == "frozen"
+    assert outcome_of(vars(history[-1]), epochs=3, metric="val_dice").outcome == "frozen"
 
 
 def test_too_many_skipped_steps_in_a_row_are_a_divergence(tiny):
@@ -174,7 +174,7 @@ def test_a_rolled_back_scale_that_froze_the_run_stays_fallen(tiny):
 def test_a_run_whose_every_epoch_was_rolled_back_has_not_completed(tiny, tmp_path):
     history = list(run(tiny(**BROKEN, on_divergence="rollback", epochs=2), out=tmp_path))
     told = json.loads((tmp_path / "divergence.json").read_text())
-    assert outcome_of(vars(history[-1]), epochs=2, account=told).outcome == "diverged"
+    assert outcome_of(vars(history[-1]), epochs=2, account=told, metric="val_dice").outcome == "diverged"
 
 
 def test_going_on_validates_and_keeps_checkpoints(tiny, tmp_path):

@@ -12,6 +12,7 @@ from trials.data import BORDERS
 from trials.guards import ON_DIVERGENCE
 from trials.losses import LOSSES
 from trials.mask_files import MASK_ORIENTATIONS, parse_foreground
+from trials.measurements import METRICS
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
 from trials.optimizers import OPTIMIZERS, SCHEDULES
 from trials.picture_files import parse_range
@@ -52,6 +53,7 @@ class TrialConfig:
     schedule: str = _one_of("cosine", SCHEDULES)
     batch_size: int = _number(32, 1)
     epochs: int = _number(200, 1)
+    metric: str = _one_of("val_dice", METRICS)  # the weights, masks and scores of its best epoch are kept
 
     amp: bool = False
     amp_dtype: str = _one_of("float16", ("float16", "bfloat16"))

@@ -18,6 +18,8 @@ from trials.metrics import overlap_per_image, soft_batch_dice
 if TYPE_CHECKING:
     from trials.config import TrialConfig
 
+BEST_MASKS, BEST_SCORES = "best_validation.safetensors", "best_validation.csv"
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -67,12 +69,18 @@ def evaluate(
 
 def write_best_validation(folder: Path, evaluation: Evaluation, names: Sequence[str], epoch: int, size_px: int) -> None:
     """best_validation.safetensors (packed masks) and best_validation.csv (name, dice, iou), whole or not at all."""
-    masks, scores = folder / "best_validation.safetensors", folder / "best_validation.csv"
+    masks, scores = folder / BEST_MASKS, folder / BEST_SCORES
     metadata = {"epoch": str(epoch), "height_px": str(size_px), "width_px": str(size_px)}
     save_file({"masks_packed": evaluation.masks_packed}, f"{masks}.part", metadata)
     Path(f"{masks}.part").replace(masks)
     write_scores(Path(f"{scores}.part"), zip(names, evaluation.dice, evaluation.iou, strict=True))
     Path(f"{scores}.part").replace(scores)
+
+
+def remove_best_validation(folder: Path) -> None:
+    """What `write_best_validation` wrote of an epoch that is the best no more."""
+    for name in (BEST_MASKS, BEST_SCORES):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_scores(path: Path, rows) -> None:

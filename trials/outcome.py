@@ -7,7 +7,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-SCHEMA_VERSION = 1
+from trials.measurements import EpochMetrics
+from trials.scores import is_broken
+
+SCHEMA_VERSION = 2  # 1: the best was always of val_dice, and was called best_val_dice
 OUTCOMES = ("completed", "pruned", "diverged", "frozen", "out_of_memory", "failed", "interrupted")
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
 BROKEN = ("diverged", "frozen")
@@ -26,8 +29,9 @@ class Outcome:
     cause: str | None = None  # of it (trials/numerics/diagnosis.py)
     error_type: str | None = None
     error_text: str | None = None
+    metric: str | None = None  # that the run was to be best by
     best_epoch: int = 0
-    best_val_dice: float | None = None
+    best_value: float | None = None  # of the metric
     duration_s: float | None = None
     schema_version: int = SCHEMA_VERSION
 
@@ -37,11 +41,13 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str) -> "Outcome":
-        """What was written, fields of a later version left out."""
+        """What was written, by this version or the first; fields of a later version left out."""
         known = {field.name for field in fields(cls)}
         told = json.loads(text)
         if not isinstance(told, dict) or "outcome" not in told:
             raise ValueError("no outcome in it")
+        if "best_val_dice" in told:
+            told = {"metric": "val_dice", "best_value": told["best_val_dice"], **told}
         return cls(**{name: value for name, value in told.items() if name in known})
 
 
@@ -50,12 +56,15 @@ def outcome_of(
     epochs: int,
     duration_s: float | None = None,
     account: Mapping[str, Any] | None = None,
+    *,
+    metric: str,
 ) -> Outcome:
     """The outcome that a run's last metrics tell: diverged, frozen, completed, or pruned before its last epoch.
 
-    account: the run's divergence.json. It explains the first event; a run that went on may have ended with another.
+    metric: the one that the run's configuration names. account: the run's divergence.json. It explains the first
+    event; a run that went on may have ended with another.
     """
-    best = last.get("best_val_dice")  # null in a line that was read back, NaN in one that was not written yet
+    best = last.get("best_value", last.get("best_val_dice"))  # the latter in a line of the first version
     kind = _kind(last, epochs)
     if kind == "completed" and account and best is None:  # each of its epochs was rolled back
         kind = "diverged"
@@ -64,23 +73,24 @@ def outcome_of(
         outcome=kind,
         epoch=int(last.get("epoch", 0)),
         **{key: event[key] for key in EVENT},
+        metric=metric,
         best_epoch=int(last.get("best_epoch", 0)),
-        best_val_dice=best if best is not None and math.isfinite(best) else None,
+        best_value=best,
         duration_s=duration_s,
     )
 
 
 def _kind(last: Mapping[str, Any], epochs: int) -> str:
-    if last.get("diverged"):
-        return "diverged"
-    if last.get("frozen"):
-        return "frozen"
+    if is_broken(last):
+        return "diverged" if last.get("diverged") else "frozen"
     return "completed" if int(last.get("epoch", 0)) >= epochs else "pruned"
 
 
-def error_outcome(error_type: str, error_text: str, last: Mapping[str, Any], duration_s: float | None) -> Outcome:
+def error_outcome(
+    error_type: str, error_text: str, last: Mapping[str, Any], duration_s: float | None, *, metric: str
+) -> Outcome:
     """The outcome of a run that raised: out_of_memory or failed."""
-    seen = outcome_of(last, epochs=0)
+    seen = outcome_of(last, epochs=0, metric=metric)
     text = f"{error_type}: {error_text}"
     kind = "out_of_memory" if any(mark in text for mark in OUT_OF_MEMORY_MARKS) else "failed"
     return Outcome(
@@ -88,16 +98,22 @@ def error_outcome(error_type: str, error_text: str, last: Mapping[str, Any], dur
         epoch=seen.epoch,
         error_type=error_type,
         error_text=error_text,
+        metric=metric,
         best_epoch=seen.best_epoch,
-        best_val_dice=seen.best_val_dice,
+        best_value=seen.best_value,
         duration_s=duration_s,
     )
 
 
-def write_json_line(path: Path, metrics: Mapping[str, Any]) -> None:
-    """Appends one epoch's metrics; what is not finite becomes null, so that the line is strict JSON."""
+def line_of(metrics: EpochMetrics) -> dict[str, Any]:
+    """An epoch's metrics as they are written down: what was not measured, or is not finite, is None."""
+    return {key: finite_or_none(value) for key, value in asdict(metrics).items()}
+
+
+def write_json_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Appends an epoch's line, strict JSON."""
     with path.open("a") as file:
-        file.write(json.dumps({key: finite_or_none(value) for key, value in metrics.items()}, allow_nan=False) + "\n")
+        file.write(json.dumps(line, allow_nan=False) + "\n")
 
 
 def keep_lines_until(path: Path, epoch: int) -> None:

@@ -104,7 +104,7 @@ def test_score(path: Path) -> dict[str, Any]:
     if evaluation is None:
         raise ValueError(f"{path}: the network's output on the test split is not finite")
     return {
-        "epoch": checkpoint.load(path)["epoch"],  # the weights are those of the best validation Dice
+        "epoch": checkpoint.load(path)["epoch"],  # the best of the run, by its configuration's metric
         "test_dice": float(evaluation.dice.mean()),
         "test_iou": float(evaluation.iou.mean()),
         "num_images": len(evaluation.dice),

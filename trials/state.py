@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.evaluation import Evaluation, write_best_validation
+from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
 from trials.guards import RunningStatistics
 from trials.models import Network, build_model
 from trials.numerics.health import READ_LATE, Health
@@ -27,7 +27,7 @@ COUNTERS = (
     "epoch",
     "step",
     "best_epoch",
-    "best_val_dice",
+    "best_value",
     "best_val_loss",
     "best_train_loss",
     "high_val_epochs",
@@ -47,7 +47,7 @@ class State:
     epoch: int = 0  # finished epochs
     step: int = 0  # steps over the whole run, skipped ones too
     best_epoch: int = 0
-    best_val_dice: float = -1.0
+    best_value: float | None = None  # of the metric that the configuration asks for
     best_val_loss: float = math.inf
     best_train_loss: float = math.inf
     high_val_epochs: int = 0  # in a row until now, with a validation loss beyond max_val_loss_ratio
@@ -126,6 +126,8 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     for name in COUNTERS:
         setattr(state, name, content.get(name, getattr(state, name)))  # older checkpoints have fewer
     state.saved_seconds = state.seconds
+    if "best_val_dice" in content and state.best_epoch:  # an older one, whose only metric it was
+        state.best_value = content["best_val_dice"]
     watch.largest, watch.monitor.skipped_run = content.get("largest", {}), content.get("skipped_run", 0)
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
     if "recorder" in content:  # not in an older one
@@ -152,10 +154,13 @@ def is_due(state: State, config: TrialConfig) -> bool:
     return is_numbered or state.seconds - state.saved_seconds >= SAVE_AFTER_S
 
 
-def keep_best(out: Path, state: State, config: TrialConfig, evaluation: Evaluation, names: list[str]) -> None:
-    """Writes the weights, masks and scores of this epoch, the best so far."""
+def keep_best(out: Path, state: State, config: TrialConfig, best: Evaluation | None, names: list[str]) -> None:
+    """Writes the weights, masks and scores of this epoch, the best so far; None: its outputs were not finite."""
     out.mkdir(parents=True, exist_ok=True)
-    write_best_validation(out, evaluation, names, state.epoch, config.image_size)
+    if best:
+        write_best_validation(out, best, names, state.epoch, config.image_size)
+    else:
+        remove_best_validation(out)
     checkpoint.save(out / checkpoint.BEST, _best_content(state, config))
 
 
@@ -170,7 +175,8 @@ def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:
         "config": config.to_dict(),
         "model": state.model.state_dict(),
         "epoch": state.best_epoch,
-        "val_dice": state.best_val_dice,
+        "metric": config.metric,
+        "value": state.best_value,
     }
 
 

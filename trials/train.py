@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trials.outcome import (
     Outcome,
     error_outcome,
     keep_lines_until,
+    line_of,
     outcome_of,
     whole_lines,
     write_json_line,
@@ -63,17 +64,18 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     last = _last_line(out)
     try:
         for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
-            last = asdict(metrics)
+            last = line_of(metrics)
             write_json_line(out / "result.json", last)
         told = account.read(out / checkpoint.FOLDER)
-        outcome = outcome_of(last, config.epochs, time.perf_counter() - started, told)
+        outcome = outcome_of(last, config.epochs, time.perf_counter() - started, told, metric=config.metric)
     except KeyboardInterrupt:
-        ended = outcome_of(last, config.epochs, time.perf_counter() - started)
+        ended = outcome_of(last, config.epochs, time.perf_counter() - started, metric=config.metric)
         _write(out, replace(ended, outcome="interrupted"))
         print(f"\ninterrupted; go on with --resume --out {out}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:  # every end of a run is a record, then it is told as ever
-        _write(out, error_outcome(type(error).__name__, str(error), last, time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        _write(out, error_outcome(type(error).__name__, str(error), last, seconds, metric=config.metric))
         if isinstance(error, ValueError | OSError):
             print(f"trials.train: {error}", file=sys.stderr)
             return 2 if not last else 1
@@ -162,7 +164,7 @@ def _ended(out: Path, config: TrialConfig) -> Outcome | None:
     outcome = _read(path, Outcome.from_json) if path.is_file() else Outcome("interrupted")
     last = _last_line(out)
     if outcome.outcome == "interrupted" and last.get("epoch") == config.epochs:
-        outcome = outcome_of(last, config.epochs, account=account.read(out / checkpoint.FOLDER))
+        outcome = outcome_of(last, config.epochs, account=account.read(out / checkpoint.FOLDER), metric=config.metric)
     if outcome.outcome not in ("completed", *BROKEN):
         return None
     checkpoint.check_same_run(json.loads((out / "config.json").read_text()), config, out / "config.json")
@@ -185,12 +187,12 @@ def _with_progress(epochs: Iterator[EpochMetrics], config: TrialConfig, out: Pat
     with scalars as writer, tqdm(total=config.epochs, unit="epoch") as bar:
         for metrics in epochs:
             bar.update(metrics.epoch - bar.n)
-            bar.set_postfix_str(
-                f"loss {metrics.train_loss:.4f} | val {metrics.val_loss:.4f} | Dice {metrics.val_dice:.4f}"
-            )
-            writer.add_scalar("Loss/train", metrics.train_loss, metrics.epoch)
-            writer.add_scalar("Loss/val", metrics.val_loss, metrics.epoch)
-            writer.add_scalar("Dice/val", metrics.val_dice, metrics.epoch)
+            shown = f"loss {metrics.train_loss:.4f} | val {metrics.val_loss:.4f} | Dice {metrics.val_dice:.4f}"
+            bar.set_postfix_str(f"{shown} | rolled back" if metrics.rolled_back else shown)
+            if not metrics.rolled_back:  # the network that it measured is gone
+                writer.add_scalar("Loss/train", metrics.train_loss, metrics.epoch)
+                writer.add_scalar("Loss/val", metrics.val_loss, metrics.epoch)
+                writer.add_scalar("Dice/val", metrics.val_dice, metrics.epoch)
             yield metrics
 
 
@@ -204,9 +206,9 @@ def _summary(outcome: Outcome, out: Path) -> str:
         return f"{outcome.outcome} in {_why(told, outcome, out)}"
     if outcome.outcome in BROKEN:
         return f"{outcome.outcome} in epoch {outcome.epoch}; {out} holds no {ACCOUNT}"
-    if outcome.best_val_dice is None:
-        return f"no epoch gave a validation Dice that counts; {out}"
-    best = f"best val_dice {outcome.best_val_dice:.4f} in epoch {outcome.best_epoch}; {out}"
+    if outcome.best_value is None:
+        return f"no epoch gave a {outcome.metric} that counts; {out}"
+    best = f"best {outcome.metric} {outcome.best_value:.4f} in epoch {outcome.best_epoch}; {out}"
     return f"{best}\nit went on after an event in {_why(told, outcome, out)}" if told else best
 
 

@@ -15,12 +15,14 @@ from trials.data import Batch, TrainLoader, first_images, prepare, split_indices
 from trials.evaluation import Evaluation, evaluate
 from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score
+from trials.measurements import METRICS, EpochMetrics
 from trials.numerics.account import CAPSULE, Account
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
 from trials.numerics.health import Divergence, earliest, lowest_loss_scale
 from trials.numerics.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
+from trials.scores import improves
 from trials.state import (
     State,
     Watch,
@@ -40,43 +42,6 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class EpochMetrics:
-    """What one epoch showed. Where it diverged, what could not be measured is NaN; it is the run's last if it stops."""
-
-    epoch: int  # from 1
-    train_loss: float
-    val_loss: float
-    val_dice: float  # per image, thresholded at 0.5, mean over images
-    val_dice_soft: float  # the report's: soft, over a batch's pixels, mean over batches
-    val_iou: float
-    val_bce: float  # comparable across losses
-    lr: float  # of the epoch's last step
-    loss_scale: float | None  # None without AMP
-    num_steps: int
-    num_skipped_steps: int  # of those, left out by GradScaler
-    longest_skipped_run: int  # in a row, from earlier epochs too
-    num_rollbacks: int  # so far
-    grad_norm: float | None  # unscaled, mean over sampled steps; None where none was finite
-    update_ratio: float | None  # norm of a step over the norm of the weights, mean over steps
-    saturated_share: float  # probabilities in training that are exactly 0 or 1
-    tightest_layer: str | None  # with the largest activation in a sampled step
-    tightest_max: float | None  # that activation; float16 ends at 65,504
-    overflow_layer: str | None  # the one that is forecast to pass it first; None where none grows towards it
-    overflow_in_epochs: float | None  # when, if it grows on as it did
-    frozen: bool  # every step of the epoch was skipped, and nothing else was wrong
-    diverged: bool
-    diverged_step: int | None  # over the whole run, from 1
-    diverged_where: str | None  # see trials/numerics/health.py, Divergence
-    diverged_cause: str | None  # of CAUSES in trials/numerics/diagnosis.py; of a frozen run too
-    diverged_blame: str | None  # of BLAMES
-    best_epoch: int  # an epoch that was rolled back does not count
-    best_val_dice: float | None  # None before there was one
-    saved: bool  # after it, what is needed to go on or to explain an event was written: see `run`
-    images_per_s: float  # in training, loading included
-    epoch_s: float  # validation and checkpoints included
-
-
-@dataclass(frozen=True)
 class TrainedEpoch:
     """The training part of an epoch."""
 
@@ -92,11 +57,11 @@ class TrainedEpoch:
 def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -> Iterator[EpochMetrics]:
     """Trains and validates, one EpochMetrics an epoch; ends after `config.epochs`, or where it diverged if it stops.
 
-    out: a folder that gets best.pt and the best epoch's validation masks and scores; last.pt when
-    it is due (trials/state.py, is_due), at an event that the run survives, and at its end; all before
-    their epoch is yielded; layers.jsonl; and where it diverged a capsule (trials/numerics/capsule.py). resume: go on
-    from out/last.pt, with the numbers that an uninterrupted run gives, the epochs since then once more: bit for bit
-    on a CPU, under the thread count that was saved and is set again.
+    out: a folder that gets best.pt, and the validation masks and scores of the epoch that is the best by
+    `config.metric`; last.pt when it is due (trials/state.py, is_due), at an event that the run survives, and at its
+    end; all before their epoch is yielded; layers.jsonl; and where it diverged a capsule
+    (trials/numerics/capsule.py). resume: go on from out/last.pt, with the numbers that an uninterrupted run gives, the
+    epochs since then once more: bit for bit on a CPU, under the thread count that was saved and is set again.
     """
     device = pick_device(config.device)
     torch.backends.cudnn.allow_tf32 = config.tf32
@@ -138,21 +103,26 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         is_frozen = event is not None and event.where == "frozen"
         state.seconds += time.perf_counter() - started
         is_saved = out is not None and (is_first_event or is_due(state, config))
-        if event and rollback and rollback.back(state, keep_scale=is_frozen):
+        rolled_back = event is not None and rollback is not None and rollback.back(state, keep_scale=is_frozen)
+        if rolled_back:
             event = None
             start_again(watch, state, config)
-        elif not event or is_frozen or goes_on:
-            improved = evaluation is not None and _note_best(state, evaluation, trained)
+        measured = _measured(trained, evaluation, is_over)
+        improved = not rolled_back and _note_best(state, measured[config.metric], METRICS[config.metric].mode)
+        if improved and out is not None:
+            keep_best(out, state, config, evaluation, [prepared.names[index] for index in val_indices])
+        if not rolled_back and (not event or is_frozen or goes_on):
+            _note_losses(state, trained, evaluation)
             if rollback and state.high_val_epochs == 0:
                 rollback.remember(state)
-            if out is not None and improved:
-                keep_best(out, state, config, evaluation, [prepared.names[index] for index in val_indices])
             if out is not None and is_saved:
                 keep_last(out, state, watch, config)
         is_over = event is not None and not goes_on
         is_saved = is_saved or (out is not None and is_over)
         seconds = time.perf_counter() - started
-        yield _metrics(state, config, watch, trained, evaluation, event, is_frozen, account, is_saved, seconds)
+        yield _metrics(
+            state, config, watch, trained, measured, event, is_frozen, rolled_back, account, is_saved, seconds
+        )
         if is_over:
             return
 
@@ -252,15 +222,32 @@ def _divergence_after_epoch(
     return Divergence(state.step, where) if where else None
 
 
-def _note_best(state: State, evaluation: Evaluation, trained: TrainedEpoch) -> bool:
+def _measured(trained: TrainedEpoch, evaluation: Evaluation | None, is_over: bool) -> dict[str, float]:
+    """A value for each of METRICS; NaN where it was not measured. is_over: training was broken off in this epoch."""
+    missing = evaluation is None
+    return {
+        "train_loss": NAN if is_over else trained.loss,
+        "val_loss": NAN if missing else evaluation.loss,
+        "val_dice": NAN if missing else float(evaluation.dice.mean()),
+        "val_dice_soft": NAN if missing else evaluation.dice_soft,
+        "val_iou": NAN if missing else float(evaluation.iou.mean()),
+        "val_bce": NAN if missing else evaluation.bce,
+    }
+
+
+def _note_best(state: State, value: float, mode: str) -> bool:
     """Whether this epoch is the best so far; if so the state says so."""
-    state.best_val_loss = min(state.best_val_loss, evaluation.loss)
-    state.best_train_loss = min(state.best_train_loss, trained.loss)
-    val_dice = float(evaluation.dice.mean())
-    if val_dice <= state.best_val_dice:
+    if not math.isfinite(value) or not improves(value, state.best_value, mode):
         return False
-    state.best_epoch, state.best_val_dice = state.epoch, val_dice
+    state.best_epoch, state.best_value = state.epoch, value
     return True
+
+
+def _note_losses(state: State, trained: TrainedEpoch, evaluation: Evaluation | None) -> None:
+    """The best losses of good epochs, which tell a validation loss that is too high."""
+    if evaluation is not None:
+        state.best_val_loss = min(state.best_val_loss, evaluation.loss)
+        state.best_train_loss = min(state.best_train_loss, trained.loss)
 
 
 def _append_layers(out: Path, watched: Watched, epoch: int) -> None:
@@ -275,9 +262,10 @@ def _metrics(
     config: TrialConfig,
     watch: Watch,
     trained: TrainedEpoch,
-    evaluation: Evaluation | None,
+    measured: dict[str, float],
     event: Divergence | None,
     is_frozen: bool,  # also where it was rolled back
+    rolled_back: bool,
     account: Account | None,
     saved: bool,
     epoch_s: float,
@@ -288,17 +276,13 @@ def _metrics(
     tight, (overflow_layer, overflow_in_epochs) = tightest(watched.layers), first_overflow(watch.largest)
     return EpochMetrics(
         epoch=state.epoch,
-        train_loss=trained.loss,
-        val_loss=evaluation.loss if evaluation else NAN,
-        val_dice=float(evaluation.dice.mean()) if evaluation else NAN,
-        val_dice_soft=evaluation.dice_soft if evaluation else NAN,
-        val_iou=float(evaluation.iou.mean()) if evaluation else NAN,
-        val_bce=evaluation.bce if evaluation else NAN,
+        **measured,
         lr=trained.lr,
         loss_scale=watch.loss_scale,
         num_steps=trained.num_steps,
         num_skipped_steps=trained.num_skipped_steps,
         longest_skipped_run=watched.longest_skipped_run,
+        rolled_back=rolled_back,
         num_rollbacks=state.num_rollbacks,
         grad_norm=watched.grad_norm,
         update_ratio=watched.update_ratio,
@@ -314,7 +298,7 @@ def _metrics(
         diverged_cause=told.get("cause"),
         diverged_blame=told.get("blame"),
         best_epoch=state.best_epoch,
-        best_val_dice=state.best_val_dice if state.best_epoch else None,
+        best_value=state.best_value,
         saved=saved,
         images_per_s=trained.images_per_s,
         epoch_s=epoch_s,
