@@ -22,6 +22,7 @@ import pyarrow.csv
 from analysis import page
 from analysis.contents import build
 from analysis.load import NoMetric, NotAStudy, is_study, load_study, read_study, state_of
+from analysis.modes import check_mode
 from analysis.page_markdown import markdown
 from analysis.records import read_object
 from analysis.side_by_side import build_comparison, names_of
@@ -128,6 +129,7 @@ def write_report(
 ) -> Path:
     """Writes each file whole or not at all, the page last; returns the path of the page."""
     study = load_study(folder, metric, mode)
+    check_mode(study, mode)
     made, record = build(study)
     frames = {"trials": study.trials, "epochs": study.epochs}
     made = replace(made, refresh_s=refresh_s)
@@ -137,6 +139,7 @@ def write_report(
 def write_comparison(one: Path, other: Path, metric: str | None = None, mode: str | None = None) -> Path:
     """Two studies side by side, into the first one's report; returns the path of the page."""
     first = load_study(one, metric, mode)
+    check_mode(first, mode)
     second = load_study(other, metric, mode)
     made, record = build_comparison(first, second)
     name = names_of(one, other)[1].replace("/", "-")
