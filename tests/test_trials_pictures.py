@@ -128,6 +128,30 @@ def test_images_of_more_than_8_bits_keep_their_contrast(own, write):
     assert "12 of 12 pairs the image has more than 8 bits and was scaled from its own 0.1 to 99.9" in notes_of(root)
 
 
+def test_a_value_for_missing_ones_leaves_the_others_their_contrast(own):
+    def with_missing(path, number):
+        values = image_of(number)[..., 0].astype(np.float32) / 100
+        values[0, :40] = -9999
+        Image.fromarray(values).save(path.with_suffix(".tif"))
+
+    root = own(image=with_missing)
+    check_agreement(root)
+    assert "percentile, without a value far from all others, to 0 to 255" in notes_of(root)
+
+
+def test_an_image_of_few_values_has_none_that_are_missing(own):
+    check_agreement(own(image=values_mask(2, dtype=np.uint16)))
+
+
+def test_a_hot_pixel_does_not_darken_an_image(own):
+    def hot(path, number):
+        grey = 824 + image_of(number)[..., 0].astype(np.uint16) * 11
+        grey[0, 0] = 65535
+        Image.fromarray(grey).save(path.with_suffix(".png"))
+
+    check_agreement(own(image=hot))
+
+
 def test_a_range_of_values_is_the_same_for_all_images(own):
     prepared = prepare(config_of(own(image=grey16), value_range="0,65535"))
     assert 11 <= prepared.images_NHWC.max() <= 14  # (824 + 239 * 11) / 65535 * 255: nothing is brighter
@@ -344,6 +368,11 @@ def values_mask(object_value, background=0, dtype=np.uint8, suffix: str = ".png"
     return write
 
 
+def white_is_0_16_bits(path: Path, number: int) -> None:
+    values = np.where(mask_of(number), 0, 65535).astype(np.uint16)
+    Image.fromarray(values).save(path.with_suffix(".tif"), tiffinfo={262: 0})
+
+
 def one_bit(path: Path, number: int) -> None:
     Image.fromarray(mask_of(number)).save(path.with_suffix(".png"))
 
@@ -366,9 +395,22 @@ def rgb_mask(path: Path, number: int) -> None:
         values_mask(255, suffix=".jpg", quality=60),
         values_mask(255, suffix=".webp"),
         one_bit,
+        white_is_0_16_bits,
         rgb_mask,
     ],
-    ids=["0/1", "16 bits", "16 bits 0/1", "16 bits trimap", "float", "gif", "jpeg", "webp", "1 bit", "rgb jpeg"],
+    ids=[
+        "0/1",
+        "16 bits",
+        "16 bits 0/1",
+        "16 bits trimap",
+        "float",
+        "gif",
+        "jpeg",
+        "webp",
+        "1 bit",
+        "white is 0",
+        "rgb jpeg",
+    ],
 )
 def test_masks_of_common_kinds_are_read(own, mask):
     check_agreement(own(mask=mask))

@@ -201,6 +201,8 @@ def _indices_or_grey(decoded: Decoded) -> np.ndarray | None:
     image = decoded.image
     if decoded.deep:
         samples = deep_samples(decoded)
+        if decoded.inverted and samples.dtype.kind == "u":
+            samples = np.iinfo(samples.dtype).max - samples
         if samples.ndim == 2:
             return samples
         grey = samples[..., 0]

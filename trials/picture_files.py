@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 from trials.listing import HEIC_HINT
 
 PERCENTILES = (0.1, 99.9)  # of a picture's own values: what black and white are in one of more than 8 bits
+MANY_VALUES = 16  # from which on a picture's values are measurements, rather than a few classes
 REDUCED_OR_MASK_PAGE = 1 | 4  # bits of TIFF's NewSubfileType
 TIFF_SUBFILE_TYPE, TIFF_PHOTOMETRIC, MIN_IS_WHITE = 254, 262, 0
 NUMBER = r"-?\d+(?:\.\d+)?"
@@ -45,7 +46,8 @@ def read_picture(path: Path, value_range: str = "") -> Picture:
     """The file as uint8 RGB. ValueError names a file that cannot be read, and why.
 
     A picture of more than 8 bits a sample is scaled from `value_range` ("LOW,HIGH") to 0 to 255; without one from
-    its own 0.1 to its own 99.9 percentile, whatever the other pictures have. What is transparent is shown on white.
+    its own 0.1 to its own 99.9 percentile, whatever the other pictures have; a value far from all others, -9999 for
+    one, is then taken for missing and left out. What is transparent is shown on white.
     """
     decoded = decode(path, "image")
     remarks = list(decoded.remarks)
@@ -211,11 +213,12 @@ def _rgb(decoded: Decoded) -> tuple[np.ndarray, bool]:
 def _scaled_rgb(samples: np.ndarray, value_range: str, decoded: Decoded) -> tuple[np.ndarray, str]:
     """uint8 H,W,3 of samples H,W or H,W,C, and a sentence on the scale."""
     colours = samples[..., :3] if samples.ndim == 3 else samples
-    low, high = parse_range(value_range) or np.percentile(colours, PERCENTILES)
-    if high <= low:  # nearly all pixels are alike
-        low, high = float(colours.min()), float(colours.max())
+    how = f"from value_range={value_range}"
+    low, high = parse_range(value_range) or (0.0, 0.0)
+    if not value_range:
+        low, high, how = _own_range(colours)
     scale = 255 / (high - low) if high > low else 0.0
-    grey = np.clip((colours.astype(np.float32) - low) * scale, 0, 255)
+    grey = np.clip((colours.astype(np.float64) - low) * scale, 0, 255)
     if decoded.inverted:
         grey = 255 - grey
     if samples.ndim == 3 and samples.shape[2] == 4:
@@ -223,5 +226,25 @@ def _scaled_rgb(samples: np.ndarray, value_range: str, decoded: Decoded) -> tupl
         grey = grey * opaque + 255 * (1 - opaque)
     rgb = np.rint(grey).astype(np.uint8)
     rgb = rgb if rgb.ndim == 3 else np.repeat(rgb[..., None], 3, axis=2)
-    how = f"from value_range={value_range}" if value_range else "from its own 0.1 to 99.9 percentile"
     return rgb, f"the image has more than 8 bits and was scaled {how} to 0 to 255"
+
+
+def _own_range(colours: np.ndarray) -> tuple[float, float, str]:
+    """The values that become black and white, and in words where they are from."""
+    how = "from its own 0.1 to 99.9 percentile"
+    valued = colours
+    for end, opposite in ((colours.min(), colours.max()), (colours.max(), colours.min())):
+        others = colours[colours != end]
+        if others.size and _is_no_data(end, opposite, others):
+            valued, how = others, "from its own 0.1 to 99.9 percentile, without a value far from all others,"
+    low, high = np.percentile(valued, PERCENTILES)
+    if high <= low:  # nearly all pixels are alike
+        low, high = valued.min(), valued.max()
+    return float(low), float(high), how
+
+
+def _is_no_data(end: np.generic, opposite: np.generic, others: np.ndarray) -> bool:
+    """Whether the lowest (or highest) value stands for no data: farther from all others than these are apart."""
+    nearest = others.min() if end < opposite else others.max()
+    far = abs(float(nearest) - float(end)) > abs(float(opposite) - float(nearest))
+    return far and len(np.unique(others)) >= MANY_VALUES
