@@ -16,7 +16,7 @@ from scipy import stats
 
 from analysis import intervals
 from analysis.intervals import Estimate
-from analysis.random_effects import crossed
+from analysis.random_effects import Crossed, Layout, crossed, layout, layout_of, seed_effects
 
 FEWEST_SETTINGS = 6  # whose signs, flipped in all ways, can have a p below 0.05
 NUM_FLIPS = 9999
@@ -42,22 +42,29 @@ def entries(frame: pd.DataFrame) -> pd.DataFrame:
 
 def paired_mean(frame: pd.DataFrame, num_seeds: int) -> Judged:
     """The mean of `value`, a row a setting and seed; num_seeds: that were planned, whatever is left of them."""
-    found = crossed(frame)
+    found = crossed(layout_of(frame), frame["value"].to_numpy(float))
     by_seed = num_seeds > 1
     variance = found.variance if found.num_seeds > 1 or not by_seed else math.nan  # one seed is left: no spread of them
     name = "seeds" if by_seed else "settings"
     error = spread_or_none(variance, frame["value"])
-    is_whole = len(frame) == frame["setting"].nunique() * found.num_seeds
+    is_whole = len(frame) == found.num_settings * found.num_seeds
     method = f"t over {name}{'' if is_whole else ', with pairs missing (Satterthwaite)'}"
     units = found.num_seeds if by_seed else found.num_cells
     estimate = intervals.t_estimate(found.mean, error, found.df, units, method)
     where = population(found.num_cells, num_seeds, is_general=not by_seed)
-    if not by_seed or found.num_cells < FEWEST_SETTINGS or math.isnan(estimate.p):
-        return Judged(estimate, name, where)
-    total, df = found.general()
-    p = float(2 * stats.t.sf(abs(found.mean) / math.sqrt(total), df))
+    p = p_between_settings(found) if by_seed and not math.isnan(estimate.p) else 0.0
     note = VARIES if estimate.p < 1 - intervals.LEVEL <= p else ""
-    return Judged(replace(estimate, p=max(p, estimate.p)), name, where, note)
+    return Judged(replace(estimate, p=max(p, estimate.p)) if p else estimate, name, where, note)
+
+
+def p_between_settings(found: Crossed) -> float:
+    """p that the mean is 0 in settings like these, from FEWEST_SETTINGS on; else 0: nothing is asked of it."""
+    if found.num_cells < FEWEST_SETTINGS:
+        return 0.0
+    total, df = found.general()
+    if not total > 0:
+        return 1.0
+    return float(2 * stats.t.sf(abs(found.mean) / math.sqrt(total), df))
 
 
 def spread_or_none(variance: float, values: pd.Series) -> float:
@@ -79,30 +86,45 @@ def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
 
     Where all units are alike there is no spread: then Newcombe's interval for as many pairs as there are units.
     """
-    frame = frame.assign(value=frame["a"] - frame["b"])
-    found = crossed(frame)
-    by_setting = found.num_cells >= FEWEST_SETTINGS or num_seeds < 2
-    unit, name = ("cell", "settings") if by_setting else ("seed", "seeds")
-    share = 1 / frame.groupby("cell")["setting"].transform("nunique") / found.num_cells
-    weight = share / frame.groupby("setting")["seed"].transform("size")
-    of_units = (weight * frame["value"]).groupby(frame[unit], sort=False).sum().to_numpy()
-    num, method = len(of_units), f"t over {name}, p by sign flips"
-    p, least = flipped_signs(of_units)
-    if by_setting:
-        value, error, df = float(of_units.sum()), float(np.std(of_units, ddof=1) * math.sqrt(num)), num - 1
-    else:
-        value, error, df = found.mean, math.sqrt(max(found.variance, 0.0)), found.df
+    ran, a, b = layout_of(frame), frame["a"].to_numpy(float), frame["b"].to_numpy(float)
+    by_setting = ran.num_cells >= FEWEST_SETTINGS or num_seeds < 2
+    name = "settings" if by_setting else "seeds"
+    of_units, value, error, df = units_of(ran, a - b, by_setting=by_setting)
+    num = len(of_units)
+    exact = "exact McNemar p" if num == len(frame) else "p by sign flips"
+    method = f"t over {name}, {exact}"
+    p, least = mcnemars_test(a, b) if num == len(frame) else flipped_signs(of_units)
     if num > 1 and error > ROUNDING:
         estimate = intervals.t_estimate(value, error, df, num, method)
         low, high = max(-1.0, estimate.low), min(1.0, estimate.high)
         estimate = replace(estimate, low=low, high=high, p=p, p_least=least)
     else:
-        both, a, b = (float((weight * each).sum()) for each in (frame["a"] * frame["b"], frame["a"], frame["b"]))
+        both, a, b = (float(ran.weight @ each) for each in (a * b, a, b))
         table = (both, a - both, b - both, 1 - a - b + both)
         low, high = intervals.paired_share_interval(*(num * max(each, 0.0) for each in table))
-        method = f"Newcombe for {num} pairs ({name}), p by sign flips"
+        method = f"Newcombe for {num} pairs ({name}), {exact}"
         estimate = Estimate(value, low, high, p, math.inf, num, math.nan, method, least)
-    return Judged(estimate, name, population(found.num_cells, num_seeds, is_general=by_setting))
+    return Judged(estimate, name, population(ran.num_cells, num_seeds, is_general=by_setting))
+
+
+def units_of(ran: Layout, value: np.ndarray, *, by_setting: bool) -> tuple[np.ndarray, float, float, float]:
+    """Each unit's part in the mean of differences [n], the mean, its standard error and degrees of freedom."""
+    of_units = np.bincount(ran.cell_of[ran.setting] if by_setting else ran.seed, ran.weight * value)
+    if by_setting:
+        num = len(of_units)
+        error = math.sqrt(num * float(of_units.var(ddof=1))) if num > 1 else math.nan
+        return of_units, float(of_units.sum()), error, num - 1
+    found = crossed(ran, value)
+    return of_units, found.mean, math.sqrt(max(found.variance, 0.0)), found.df
+
+
+def mcnemars_test(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """flipped_signs of independent pairs [n] of 0 and 1, exact for any number of them."""
+    from statsmodels.stats.contingency_tables import mcnemar
+
+    only_a, only_b = int(np.sum(a > b)), int(np.sum(b > a))
+    p = float(mcnemar([[0, only_a], [only_b, 0]], exact=True).pvalue)
+    return p, min(1.0, 2 * 0.5 ** (only_a + only_b))
 
 
 def flipped_signs(values: np.ndarray) -> tuple[float, float]:
@@ -128,17 +150,29 @@ def unpaired_mean(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
     """
     (a, b), unit, where = independent(a, b)
     means = [side.groupby("cell", sort=False)["value"].mean().to_numpy() for side in (a, b)]
-    seeds = sorted(set(a["seed"]) & set(b["seed"]))
+    seeds = {seed: place for place, seed in enumerate(sorted(set(a["seed"]) & set(b["seed"])))}
     if unit == "trials" or len(seeds) < 2:
         return Judged(intervals.difference_estimate(*means), unit, where)
-    found = [crossed(side) for side in (a, b)]
-    by_seed = seed_variance([a, b], seeds)
-    total = by_seed + sum(each.between for each in found)
-    parts = by_seed**2 / (len(seeds) - 1) + sum(each.between_parts for each in found)
-    df = max(1.0, total**2 / parts) if parts > 0 else 0.0
-    error = spread_or_none(total, pd.concat([a, b])["value"])
-    units, method = min(each.num_cells for each in found), "t over configurations and seeds (Satterthwaite)"
-    return Judged(intervals.t_estimate(found[0].mean - found[1].mean, error, df, units, method), unit, where)
+    sides = []
+    for side in (side[side["seed"].isin(seeds)] for side in (a, b)):
+        cell = pd.factorize(side["cell"])[0]
+        ran = layout(cell, cell, side["seed"].map(seeds).to_numpy())
+        sides += [ran, side["value"].to_numpy(float)]
+    mean, variance, df = clustered(*sides)
+    error = spread_or_none(variance, pd.concat([a, b])["value"])
+    units, method = min(len(each) for each in means), "t over configurations and seeds (Satterthwaite)"
+    return Judged(intervals.t_estimate(mean, error, df, units, method), unit, where)
+
+
+def clustered(ran_a: Layout, a: np.ndarray, ran_b: Layout, b: np.ndarray) -> tuple[float, float, float]:
+    """Mean of a less mean of b, its variance and degrees of freedom: configurations of each level by themselves, and
+    under seeds that are the same for both (and have the same numbers)."""
+    found = [crossed(ran_a, a), crossed(ran_b, b)]
+    apart = seed_effects(ran_a, a) - seed_effects(ran_b, b)
+    by_seed = float(apart.var(ddof=1)) / len(apart)
+    variance = by_seed + sum(each.between for each in found)
+    parts = by_seed**2 / (len(apart) - 1) + sum(each.between_parts for each in found)
+    return found[0].mean - found[1].mean, variance, max(1.0, variance**2 / parts) if parts > 0 else 0.0
 
 
 def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], str, str]:
@@ -159,15 +193,6 @@ def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], s
     where = f"in settings drawn like these{'' if several else ', at one seed'}"
     is_each = all(len(side) == side["cell"].nunique() for side in sides)
     return sides, "trials" if is_each else "configurations", where
-
-
-def seed_variance(sides: list[pd.DataFrame], seeds: list) -> float:
-    """Of the difference of two means, from how it changes from seed to seed; configurations taken out."""
-    effects = []
-    for side in sides:
-        rest = side["value"] - side.groupby("cell")["value"].transform("mean")
-        effects.append(rest.groupby(side["seed"]).mean().reindex(seeds))
-    return float((effects[0] - effects[1]).var(ddof=1)) / len(seeds)
 
 
 def unpaired_shares(a: pd.DataFrame, b: pd.DataFrame) -> Judged:

@@ -23,6 +23,7 @@ class Crossed:
     between: float  # what to add for other settings like these; at least 0
     between_parts: float  # of it, in the denominator of Satterthwaite's degrees of freedom
     num_cells: int
+    num_settings: int
     num_seeds: int
 
     def general(self) -> tuple[float, float]:
@@ -51,6 +52,15 @@ class Layout:
         return int(self.cell_of.max()) + 1
 
     @property
+    def weight(self) -> np.ndarray:
+        """[n]: of each difference in the mean over cells of the mean over settings of the mean over seeds."""
+        return (self.share / self.counts)[self.setting] / self.num_cells
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        return self.num_cells, len(self.cell_of), self.num_seeds
+
+    @property
     def num_seeds(self) -> int:
         return self.ran.shape[1]
 
@@ -68,16 +78,21 @@ class Layout:
         return 1 / self.num_seeds - self.ran_in_cell if is_connected else np.zeros((self.num_cells, self.num_seeds))
 
 
-def layout(frame: pd.DataFrame) -> Layout:
-    """Of a frame with columns cell, setting and seed, one row a setting and seed."""
-    seed, seeds = pd.factorize(frame["seed"])
-    setting, settings = pd.factorize(frame["setting"])
-    cell, cells = pd.factorize(frame["cell"])
-    counts = np.bincount(setting)
-    cell_of = np.empty(len(settings), int)
+def layout_of(frame: pd.DataFrame) -> Layout:
+    """Of a frame with columns cell, setting and seed, one row a setting and seed.
+
+    A cell is what counts as one setting: those that differ only in what exists under one of the compared levels.
+    """
+    return layout(*(pd.factorize(frame[name])[0] for name in ("cell", "setting", "seed")))
+
+
+def layout(cell: np.ndarray, setting: np.ndarray, seed: np.ndarray) -> Layout:
+    """Of whole numbers [n], each from 0 on and without a gap."""
+    counts, num_seeds = np.bincount(setting), int(seed.max()) + 1
+    cell_of = np.empty(len(counts), int)
     cell_of[setting] = cell
-    share = 1 / np.bincount(cell_of, minlength=len(cells))[cell_of]
-    ran = np.zeros((len(settings), len(seeds)))
+    share = 1 / np.bincount(cell_of)[cell_of]
+    ran = np.zeros((len(counts), num_seeds))
     ran[setting, seed] = 1 / counts[setting]
     gram = np.diag(np.bincount(seed).astype(float)) - (ran * counts[:, None]).T @ ran
     inverse = np.linalg.pinv(gram, rcond=1e-9, hermitian=True)
@@ -85,22 +100,18 @@ def layout(frame: pd.DataFrame) -> Layout:
     return Layout(setting, seed, cell_of, counts, share, ran, gram, inverse, rank)
 
 
-def crossed(frame: pd.DataFrame) -> Crossed:
-    """Of a frame with columns cell, setting, seed, value, one row a setting and seed.
-
-    A cell is what counts as one setting: those that differ only in what exists under one of the compared levels.
-    """
-    ran, value = layout(frame), frame["value"].to_numpy(float)
+def crossed(ran: Layout, value: np.ndarray) -> Crossed:
+    """Of differences [n] that ran so."""
     means = np.bincount(ran.setting, value) / ran.counts
-    of_seeds = np.bincount(ran.seed, value - means[ran.setting], minlength=ran.num_seeds)
-    effects = ran.inverse @ of_seeds
+    effects = seed_effects(ran, value)
     missed = ran.missed
     cell_means = np.bincount(ran.cell_of, means * ran.share) + missed @ effects
     spread = float(cell_means.var(ddof=1)) if ran.num_cells > 1 else math.nan
     if ran.rank == 0:
         return without_seeds(ran, cell_means, spread)
-    left = float(((value - means[ran.setting]) ** 2).sum() - effects @ of_seeds)
-    by_seed = float(effects @ of_seeds) / ran.rank  # mean square of the seeds
+    of_seeds = float(effects @ ran.gram @ effects)  # sum of squares
+    left = float(((value - means[ran.setting]) ** 2).sum()) - of_seeds
+    by_seed = of_seeds / ran.rank
     residual_df = len(value) - len(means) - ran.rank
     first, second, of_one = weights(ran, missed)
     residual = max(0.0, left) / residual_df if residual_df else (by_seed if second > 0 else 0.0)
@@ -113,14 +124,20 @@ def crossed(frame: pd.DataFrame) -> Crossed:
         between = max(0.0, spread - noise) / ran.num_cells
         squares = spread**2 / (ran.num_cells - 1) + noise**2 / (residual_df or ran.rank)
         between_parts = squares / ran.num_cells**2 if between else 0.0
-    return Crossed(float(cell_means.mean()), variance, df, between, between_parts, ran.num_cells, ran.num_seeds)
+    return Crossed(float(cell_means.mean()), variance, df, between, between_parts, *ran.numbers)
+
+
+def seed_effects(ran: Layout, value: np.ndarray) -> np.ndarray:
+    """[S]: what each seed does to differences [n], settings taken out; their mean is 0."""
+    means = np.bincount(ran.setting, value) / ran.counts
+    return ran.inverse @ np.bincount(ran.seed, value - means[ran.setting], minlength=ran.num_seeds)
 
 
 def without_seeds(ran: Layout, cell_means: np.ndarray, spread: float) -> Crossed:
     """One seed, or each setting under a seed of its own: the settings are what varies. Else no variance is known."""
     alone = ran.num_seeds == 1 or len(ran.setting) == ran.num_seeds == ran.num_cells
     variance = spread / ran.num_cells if alone else math.nan
-    return Crossed(float(cell_means.mean()), variance, ran.num_cells - 1, 0.0, 0.0, ran.num_cells, ran.num_seeds)
+    return Crossed(float(cell_means.mean()), variance, ran.num_cells - 1, 0.0, 0.0, *ran.numbers)
 
 
 def weights(ran: Layout, missed: np.ndarray) -> tuple[float, float, float]:
