@@ -1,11 +1,13 @@
 """A diverged run leaves a capsule, and the capsule says again what happened."""
 
+import json
 import math
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from trials import checkpoint, replay
 from trials.numerics import capsule
@@ -146,6 +148,45 @@ def test_the_steps_since_the_first_sign_show_the_scale_they_were_taken_under(tin
     assert replay.main([str(kept), "--from-first"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
     assert [float(row[4]) for row in rows] == [pytest.approx(2.0**power, rel=1e-4) for power in (100, 99, 98)]
+
+
+def rewritten(folder, **facts):
+    """The capsule with some facts changed, and its hash made right again."""
+    written = json.loads((folder / "capsule.json").read_text()) | facts
+    written["sha256"] = capsule.content_hash(folder, written)
+    (folder / "capsule.json").write_text(json.dumps(written))
+
+
+def test_a_step_is_called_repeated_bit_for_bit_where_all_outputs_are(exploded, capsys):
+    assert replay.main([str(exploded)]) == 0
+    assert "bit for bit: all 8,192 outputs and the loss are the recorded ones" in capsys.readouterr().out
+
+
+def test_outputs_that_differ_are_counted_although_both_losses_are_nan(exploded, capsys):
+    outputs = load_file(exploded / "outputs.safetensors")["outputs"]
+    outputs[0, 0, 0, :3] = 0.25
+    save_file({"outputs": outputs}, exploded / "outputs.safetensors")
+    rewritten(exploded)
+    assert replay.main([str(exploded)]) == 0
+    printed = capsys.readouterr().out
+    assert "bit for bit" not in printed
+    assert "differs     in 3 of 8,192 outputs" in printed
+
+
+def test_nan_is_nan_whatever_its_bits_and_minus_zero_is_not_zero():
+    quiet, signalling = (
+        torch.tensor([bits, 0], dtype=torch.int32).view(torch.float32) for bits in (0x7FC00000, 0x7FA00001)
+    )
+    assert replay.same_bits(quiet, signalling).all()
+    assert not replay.same_bits(torch.tensor([0.0]), torch.tensor([-0.0])).any()
+
+
+def test_of_a_capsule_without_outputs_the_loss_alone_is_compared(exploded, capsys):
+    (exploded / "outputs.safetensors").unlink()
+    rewritten(exploded, schema_version=3)
+    assert replay.main([str(exploded)]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("compared    the loss alone, for this capsule keeps no outputs: both are not finite")
 
 
 def test_the_command_names_phase_and_operation(exploded, capsys):

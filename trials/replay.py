@@ -51,7 +51,7 @@ def last_step(kept: Capsule, device: torch.device, why: bool) -> None:
     seen = "frozen" if kept.where == "frozen" else f"diverged: {kept.where}"
     print(f"step {place['step']} (epoch {place['epoch']}, batch {place['batch']}), {seen}")
     if kept.facts["device"] != device.type:
-        print(f"recorded on {kept.facts['device']}, run again on {device}: alike within rounding, not bit for bit")
+        print(f"recorded on {kept.facts['device']}, re-run on {device}: the two round differently")
     found = replay(kept, device)
     print(to_text(found))
     print(compared(kept, found))
@@ -66,16 +66,47 @@ def replay(kept: Capsule, device: torch.device | None = None) -> Taken:
 
 
 def compared(kept: Capsule, found: Taken) -> str:
-    """Whether the step's loss is the recorded one, and what may be behind it where it is not."""
+    """How far the step repeated the recorded one: bit for bit only where all outputs and the loss were compared."""
     recorded = kept.facts["trace"][-1]["loss"] if kept.facts["trace"] else None
-    if recorded == found.loss:
-        return "repeated    bit for bit: the loss is the recorded one"
+    if kept.outputs is None:
+        return f"compared    the loss alone, for this capsule keeps no outputs: {loss_text(kept, recorded, found.loss)}"
+    same = same_bits(kept.outputs, found.output_values.cpu())
+    if same.all() and recorded == found.loss:
+        return f"repeated    bit for bit: all {same.numel():,} outputs and the loss are the recorded ones"
+    if same.all():
+        return f"repeated    all {same.numel():,} outputs bit for bit; {loss_text(kept, recorded, found.loss)}"
+    gap = (kept.outputs.double() - found.output_values.cpu().double()).abs()
+    gap = gap[torch.isfinite(gap)]
+    most = f", by at most {float(gap.max()):.3g} where both are finite" if gap.numel() else ""
+    return f"differs     in {int((~same).sum()):,} of {same.numel():,} outputs{most}{reasons(kept)}"
+
+
+def loss_text(kept: Capsule, recorded: float | None, found: float | None) -> str:
+    """Whether the losses agree; two that are not finite do not say it."""
+    if recorded is None and found is None:
+        return "both are not finite, which does not say that the step is the same"
+    if recorded == found:
+        return "it is the recorded one, bit for bit"
+    return f"the recorded loss is {recorded}, this one {found}{reasons(kept)}"
+
+
+def same_bits(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Where two tensors of one shape hold the same bits; one NaN is as good as another."""
+    if a.dtype != b.dtype:
+        return torch.zeros(a.shape, dtype=torch.bool)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+    return (a.contiguous().view(bits) == b.contiguous().view(bits)) | (a.isnan() & b.isnan())
+
+
+def reasons(kept: Capsule) -> str:
+    """What may be behind a difference."""
     here = {"torch": torch.__version__, "num_threads": torch.get_num_threads()}
     others = [
-        f"{name} {kept.facts[name]} there, {value} here" for name, value in here.items() if kept.facts[name] != value
+        f"{name} {kept.facts[name]} there, {value} here"
+        for name, value in here.items()
+        if kept.facts.get(name) != value
     ]
-    told = f" ({', '.join(others)})" if others else " (another processor, or another library below torch)"
-    return f"repeated    within rounding: the recorded loss is {recorded}{told}"
+    return f" ({', '.join(others)})" if others else " (another processor, or another library below torch)"
 
 
 def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> None:

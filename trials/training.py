@@ -172,6 +172,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
     with watch.monitor.sample(state.step):
         outputs = forward(state.model, batch.images, config)
         watch.monitor.outputs(outputs)
+        watch.recorder.outputs(outputs, state.step)
         outputs = watch.health.finite_outputs(outputs, state.step)
         targets = watch.health.usable_targets(batch.targets, state.step)
         loss = LOSSES[config.loss](score(outputs, targets, batch.valid, config.head), config)

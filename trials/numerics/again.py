@@ -34,6 +34,7 @@ class Taken:
     num_wrong_saturated: int  # outputs of a sigmoid head that are exactly 0 or 1 and on the wrong side
     gradients: dict[str, Tensor] = field(repr=False, compare=False)  # unscaled and clipped, as the optimiser got them
     updates: dict[str, Tensor] = field(repr=False, compare=False)  # changes of the weights, in the model's order
+    output_values: Tensor = field(repr=False, compare=False)  # of the network, [B, 1, H, W]
 
     @property
     def is_finite(self) -> bool:
@@ -122,6 +123,7 @@ def take(
         num_wrong_saturated=int((wrong & (valid > 0)).sum()) if config.head == "sigmoid" else 0,
         gradients=gradients,
         updates={name: weight.detach() - before[name] for name, weight in weights.items()},
+        output_values=outputs,
     )
 
 

@@ -1,9 +1,10 @@
 """What is kept of a divergence: the state before it, the state before its first sign, and the batch; to be run again.
 
 A capsule is a folder: capsule.json, state.safetensors (before the step of the event), first_state.safetensors (before
-the first abnormal step, where there was one), batch.safetensors, and validation.safetensors where the validation
-showed the event. The batches between first sign and event are named by seed, epoch and index. Its size is bounded by
-twice the weights with their optimiser's copies, one batch and MAX_VALIDATION images. Nothing in it is pickled.
+the first abnormal step, where there was one), batch.safetensors, outputs.safetensors (what the network gave for it),
+and validation.safetensors where the validation showed the event. The batches between first sign and event are named by
+seed, epoch and index. Its size is bounded by twice the weights with their optimiser's copies, one batch with its
+outputs, and MAX_VALIDATION images. Nothing in it is pickled.
 """
 
 import hashlib
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
     from trials.config import TrialConfig
     from trials.state import State
 
-SCHEMA_VERSION, READABLE = 3, (2, 3)
+SCHEMA_VERSION, READABLE = 4, (2, 3, 4)
 STATE, FIRST_STATE, BATCH, FACTS = "state.safetensors", "first_state.safetensors", "batch.safetensors", "capsule.json"
-VALIDATION = "validation.safetensors"
+VALIDATION, OUTPUTS = "validation.safetensors", "outputs.safetensors"
 NEEDED = ("config", "where", "event", "state", "first_state", "num_steps", "num_threads", "device", "trace", "sha256")
 PLACES = ("capsule", "checkpoints/capsule", "checkpoint_*/capsule")  # below the folders a user may name instead
 AGAIN = "copy it anew from where the run wrote it, or make another: the same configuration diverges again"
@@ -101,6 +102,7 @@ class Capsule:
     first_state: Kept | None
     batch: Batch
     validation: Batch | None
+    outputs: Tensor | None  # of the network in the event's step, [B, 1, H, W]; None in capsules before version 4
     facts: Mapping[str, Any]
 
 
@@ -110,6 +112,7 @@ def write(
     first: Kept | None,
     batch: Batch,
     validation: Batch | None,
+    outputs: Tensor | None,
     facts: Mapping[str, Any],
 ) -> None:
     """Writes the capsule; its content hash goes into capsule.json. One that was cut short before is replaced."""
@@ -121,6 +124,8 @@ def write(
     save_file(contiguous(vars(batch)), folder / BATCH)
     if validation:
         save_file(contiguous(vars(validation)), folder / VALIDATION)
+    if outputs is not None:
+        save_file(contiguous({"outputs": outputs}), folder / OUTPUTS)
     told = {
         "schema_version": SCHEMA_VERSION,
         **facts,
@@ -142,7 +147,7 @@ def read(folder: Path) -> Capsule:
         raise FileNotFoundError(f"{folder.absolute()} is not whole: no {', '.join(missing)}; {AGAIN}")
     if facts["sha256"] != content_hash(folder, facts):
         raise ValueError(f"{folder.absolute()} is not as it was written (sha256 differs); {AGAIN}")
-    validation = folder / VALIDATION
+    validation, outputs = folder / VALIDATION, folder / OUTPUTS
     return Capsule(
         config=TrialConfig.from_dict(facts["config"]),
         where=facts["where"],
@@ -150,6 +155,7 @@ def read(folder: Path) -> Capsule:
         first_state=Kept(load_file(folder / FIRST_STATE), facts["first_state"]) if facts["first_state"] else None,
         batch=Batch(**load_file(folder / BATCH)),
         validation=Batch(**load_file(validation)) if validation.is_file() else None,
+        outputs=load_file(outputs)["outputs"] if outputs.is_file() else None,
         facts=facts,
     )
 
@@ -180,7 +186,7 @@ def content_hash(folder: Path, facts: Mapping[str, Any]) -> str:
     if facts["schema_version"] > 2:  # before, of the tensors alone
         told = {name: value for name, value in facts.items() if name != "sha256"}
         digest.update(json.dumps(told, sort_keys=True).encode())
-    for name in (STATE, FIRST_STATE, BATCH, VALIDATION):
+    for name in (STATE, FIRST_STATE, BATCH, VALIDATION, OUTPUTS):
         if (folder / name).is_file():
             digest.update(name.encode())
             digest.update((folder / name).read_bytes())

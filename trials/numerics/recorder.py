@@ -69,6 +69,7 @@ class Recorder:
         self._identity: tuple = ()
         self._seen: Tensor | None = None  # whether `health` had noted an event before the step
         self._recent: deque[tuple[dict[str, Any], Batch, Tensor]] = deque(maxlen=health.read_every + 1)
+        self._outputs: deque[tuple[int, Tensor]] = deque(maxlen=health.read_every + 1)  # by step
         self._trace: deque[Step] = deque(maxlen=TRACE_STEPS)
         self._good_steps = 0
         self._usual: float | None = None  # update ratio
@@ -92,6 +93,11 @@ class Recorder:
     def _watch_buffers(self, buffers: dict[str, Tensor]) -> None:
         self._buffers = Flat({f"model.{name}": buffer for name, buffer in buffers.items()})
         self._statistics = Flat({name: buffer for name, buffer in buffers.items() if buffer.is_floating_point()})
+
+    def outputs(self, outputs: Tensor, step: int) -> None:
+        """Remembers what the network gave, for a replay to be compared with."""
+        if not self._stopped:
+            self._outputs.append((step, outputs.detach()))
 
     def before_update(self, state: "State") -> None:
         """The gradients are there; weights, optimiser and scaler are still as they were before the step."""
@@ -221,7 +227,8 @@ class Recorder:
             "jumps": jumps(before, [name.removeprefix("model.") for name in self._change.copies]),
         }
         first = self.first if is_earlier else None
-        capsule.write(folder, self._kept(moment), first, moment[1], validation, facts)
+        outputs = dict(self._outputs).get(moment[0]["step"])
+        capsule.write(folder, self._kept(moment), first, moment[1], validation, outputs, facts)
 
 
 def place_of(facts: dict[str, Any]) -> dict[str, int]:
