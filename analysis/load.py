@@ -11,49 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.columns import EPOCH_COLUMNS, TRIAL_COLUMNS, seed_of
 from analysis.records import MISSING, parsed, read_object
 from analysis.trial_files import TEXTS, Columns, read_trial
 
 TRIAL_FILES = ("params.json", "result.json")  # a folder with one of them is a trial's
 PARTS = ("space", "options", "fixed", "data", "provenance")  # of study.json, each a dictionary
-# Columns that are always there; the trials' settings and any further measurement follow them.
-TRIAL_COLUMNS = (
-    "folder",
-    "trial",
-    "outcome",
-    "num_epochs",
-    "outcome_epoch",
-    "outcome_step",
-    "outcome_where",
-    "outcome_cause",
-    "outcome_blame",
-    "outcome_phase",
-    "outcome_module",
-    "outcome_op",
-    "outcome_remedies",
-    "outcome_first_epoch",  # of the first abnormal sign
-    "outcome_event_epoch",  # of the divergence; a trial may have gone on
-    "error_type",
-    "error_text",
-    "recorded_best_val_dice",
-    "images_per_s",
-    "duration_s",
-    "gaps",
-)
-EPOCH_COLUMNS = (
-    "folder",
-    "trial",
-    "epoch",
-    "train_loss",
-    "val_loss",
-    "val_dice",
-    "images_per_s",
-    "time_total_s",
-    "timestamp",
-    "diverged",
-    "diverged_step",
-    "diverged_where",
-)
 NO_METRICS = (
     "loss_scale",
     "images_per_s",
@@ -105,6 +68,8 @@ def load_study(folder: Path, metric: str | None = None, mode: str | None = None)
     read = read_trials(folders, open_study=state_of(study) == "running", statuses=statuses)
     trials = frame([trial for trial, _ in read], TRIAL_COLUMNS)
     gaps += trial_gaps(trials)
+    trials, seed_gap = (trials, []) if "created" in study else seed_of(trials)
+    gaps += seed_gap
     trials["gaps"] = ["; ".join(problems) for problems in trials["gaps"]]
     epochs = together(trials, [epochs for _, epochs in read])
     metric, mode, guessed = choose_metric(study["options"], epochs, metric, mode)

@@ -1,13 +1,14 @@
 """One trial's folder -> its row (settings and end) and its epochs, with the problems met on the way."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain
 from pathlib import Path
 from types import NoneType
 
 import numpy as np
 
+from analysis.columns import column_of
 from analysis.records import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
 
 Columns = dict[str, np.ndarray]  # epoch int, FLAGS bool, TEXTS object, measurements float; as long as there are epochs
@@ -75,7 +76,7 @@ def read_trial(folder: Path, *, open_study: bool, statuses: Mapping[str, str] | 
     end, end_problems = end_of(outcome, epochs, open_study=open_study)
     account, account_problems = read_account(folder / "divergence.json")
     problems += outcome_problems + epoch_problems + end_problems + account_problems
-    settings = {key: scalar(value) for key, value in flat(config).items()}
+    settings = {column_of(key): scalar(value) for key, value in flat(config, ()).items()}
     head = {"folder": folder.name, "trial": trial_name(folder, rows)}
     return settings | head | end | account | {"gaps": problems}, epochs
 
@@ -175,13 +176,17 @@ def rolled_back(rows: list[dict]) -> list[bool]:
     return found
 
 
-def flat(row: dict) -> dict:
-    """Measurements within measurements by their path, as Ray names them: {"eval": {"loss": 1}} -> {"eval/loss": 1}."""
-    if list(map(type, row.values())).count(dict) <= isinstance(row.get("config"), dict):  # of a million rows, so quick
+def flat(row: dict, whole: Collection[str] = RAY_KEYS) -> dict:
+    """Measurements within measurements by their path, as Ray names them: {"eval": {"loss": 1}} -> {"eval/loss": 1}.
+
+    whole: keys whose dictionaries stay as they are.
+    """
+    num_whole = "config" in whole and isinstance(row.get("config"), dict)
+    if list(map(type, row.values())).count(dict) <= num_whole:  # of a million rows, so quick
         return row
     found = {}
     for key, value in row.items():
-        inner = flat(value) if isinstance(value, dict) and key not in RAY_KEYS else None
+        inner = flat(value, whole) if isinstance(value, dict) and value and key not in whole else None
         found |= {key: value} if inner is None else {f"{key}/{name}": each for name, each in inner.items()}
     return found
 
