@@ -111,8 +111,8 @@ def best_sentences(facts: dict) -> list[str]:
     seed = f"; seed {show(best['seed'])}" if is_number(best["seed"]) else ""
     settings = f", with {best['settings']}" if best["settings"] else ""
     found = [
-        f"The best trial is {best['trial']}: {metric} {show(best['value'], 'dice')} at epoch"
-        f" {best['best_epoch']}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."
+        f"The best trial is {best['trial']}: {metric} {show(best['value'], 'dice')}"
+        f"{epoch_text(best['best_epoch'])}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."
     ]
     if second is not None:
         gap = gap_to(best["value"], second["value"], facts["mode"])
@@ -125,6 +125,10 @@ def gap_to(best: float, second: float, mode: str) -> str:
     if best == second:
         return "the same"
     return f"{show(abs(best - second), 'dice')} {'less' if mode == 'max' else 'more'}"
+
+
+def epoch_text(epoch: object) -> str:
+    return " in an epoch that is not recorded" if pd.isna(epoch) else f" at epoch {epoch}"
 
 
 def test_sentence(facts: dict) -> str:

@@ -26,6 +26,7 @@ TRIAL_COLUMNS = (
     "error_type",
     "error_text",
     "recorded_best_val_dice",
+    "best_in_record",  # Ray's, of a trial whose lines are gone
     "images_per_s",
     "duration_s",
     "gaps",

@@ -53,6 +53,7 @@ def build(study: Study) -> tuple[Page, dict]:
     found = compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
     told_of = found.loc[found["what"].eq(study.metric) & found["difference"].notna(), "axis"]
     said = [*headline(study, factors, found, design), *sentences(facts, factors, set(told_of))]
+    said = [" ".join([*said[:1], *filter(None, [study.guess])]), *said[1:]]
     shown, whose, picture_gap = best_examples(study.folder, ranked)
     untrained = untrained_gaps(without_a_step(ranked, study.epochs))
     gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *untrained, *filter(None, [picture_gap])]

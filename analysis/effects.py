@@ -18,8 +18,8 @@ def name_hash(folder: object) -> int:
 def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
     """All trials, the best first, with rank, best_<metric>, best_epoch; those without a measurement last, unranked."""
     score = f"best_{metric}"
-    trials = trials.drop(columns=[name for name in (score, "best_epoch") if name in trials])  # settings of that name
     merged = trials.merge(best_epochs(epochs, metric, mode), on="folder", how="left")
+    merged[score] = merged[score].astype(float).fillna(numbers(merged, "best_in_record"))  # of trials without lines
     merged = merged.sort_values([score, "folder"], ascending=[mode == "min", True], na_position="last")
     merged = merged.reset_index(drop=True)
     scored = merged[score].notna()

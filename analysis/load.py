@@ -1,7 +1,7 @@
 """Files -> frames: a study's folder as it is, every gap stated. Reads JSON only; opens no pickle."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,29 +12,17 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import EPOCH_COLUMNS, TRIAL_COLUMNS, seed_of
-from analysis.records import MISSING, parsed, read_object
-from analysis.trial_files import TEXTS, Columns, read_trial
+from analysis.folders import require_study, state_files, trial_folders
+from analysis.foreign_trials import is_left_out, is_our_trial, read_foreign, read_recorded, stopped_early
+from analysis.metric import NO_METRICS, choose
+from analysis.ray_record import ExperimentRecord, read_record
+from analysis.records import MISSING, read_object
+from analysis.trial_files import SUCH_AS, TEXTS, Columns, read_trial
 
-TRIAL_FILES = ("params.json", "result.json")  # a folder with one of them is a trial's
 PARTS = ("space", "options", "fixed", "data", "provenance")  # of study.json, each a dictionary
-NO_METRICS = (
-    "loss_scale",
-    "images_per_s",
-    "time_total_s",
-    "timestamp",
-    "diverged_step",
-)  # numbers that nobody asks to be best
-LIKELY = ("dice", "accuracy", "score", "iou", "auc", "f1", "loss")  # in the name of a metric
+ITERATIONS = "Ray's training_iteration counts as the epoch; a trial may make several of it in an epoch."
 MANY = 2000  # trials that are worth the start of processes
-EPOCH_TYPES = {"epoch": int, "diverged": bool}  # TEXTS are objects, all others floats
-
-
-class NotAStudy(ValueError):
-    """The folder holds neither a study.json nor a trial."""
-
-
-class NoMetric(ValueError):
-    """No trial has measured it."""
+EPOCH_TYPES = {"epoch": int, "diverged": bool, "rolled_back": bool}  # TEXTS are objects, all others floats
 
 
 @dataclass(frozen=True)
@@ -43,10 +31,12 @@ class Study:
     study: dict  # study.json; its PARTS are there, empty where the file lacks them
     test: dict | None  # test.json
     trials: pd.DataFrame  # a row a trial folder: its settings and its end
-    epochs: pd.DataFrame  # a row a trial and epoch; where `diverged`, the metrics are substitutes, not measurements
+    epochs: pd.DataFrame  # a row a trial and epoch; which of them count: analysis/trial_scores.py
     gaps: list[str]  # what is missing or was left out, in sentences
     metric: str  # what the trials are ranked by
     mode: str  # "min" or "max": which end of it is best
+    is_ours: bool = True  # made by this project; else by Ray alone
+    guess: str = ""  # what of metric and mode is a guess, as a sentence; empty where they were recorded or asked for
 
     @property
     def state(self) -> str:
@@ -55,88 +45,70 @@ class Study:
 
 def load_study(folder: Path, metric: str | None = None, mode: str | None = None) -> Study:
     """metric, mode: instead of those that the study was asked for. Raises ValueError where there is no such metric."""
+    require_study(folder)
     folders = trial_folders(folder)
-    if not folders and not (folder / "study.json").is_file():
-        raise NotAStudy(
-            f"{folder} is not a study: it has no study.json, and no folder in it has a params.json or a result.json"
-        )
     study, gaps = read_study(folder)
     test, problem = read_object(folder / "test.json")
     if problem not in (None, MISSING):
         gaps.append(f"test.json {problem}: no test score.")
-    statuses = {} if "created" in study else rays_statuses(folder)
-    read = read_trials(folders, open_study=state_of(study) == "running", statuses=statuses)
+    is_ours = "created" in study or any(map(is_our_trial, folders))
+    record = ExperimentRecord()
+    if is_ours:
+        read = read_trials(folders, partial(read_trial, open_study=state_of(study) == "running"))
+    else:
+        read, record, more = read_ray(folder, folders)
+        gaps += more
     trials = frame([trial for trial, _ in read], TRIAL_COLUMNS)
     gaps += trial_gaps(trials)
-    trials, seed_gap = (trials, []) if "created" in study else seed_of(trials)
-    gaps += seed_gap
+    trials, seed_gap = (trials, []) if is_ours else seed_of(trials)
     trials["gaps"] = ["; ".join(problems) for problems in trials["gaps"]]
     epochs = together(trials, [epochs for _, epochs in read])
-    metric, mode, guessed = choose_metric(study["options"], epochs, metric, mode)
-    return Study(folder, study, test or None, trials, epochs, gaps + guessed, metric, mode)
+    options = study["options"]
+    recorded = (options.get("metric"), options.get("mode")) if is_ours else (record.metric, record.mode)
+    measured = list(dict.fromkeys([*measurements_in(epochs), *record.measurements()]))
+    choice = choose(measured, (metric, mode), recorded, is_ours=is_ours)
+    if not is_ours:
+        trials["best_in_record"] = recorded_bests(trials, record, choice.metric, choice.mode)
+    gaps += [*seed_gap, *choice.gaps]
+    return Study(folder, study, test or None, trials, epochs, gaps, choice.metric, choice.mode, is_ours, choice.guess)
 
 
-def choose_metric(
-    options: dict, epochs: pd.DataFrame, metric: str | None, mode: str | None
-) -> tuple[str, str, list[str]]:
-    """Metric and mode as given, as recorded in study.json's options, or else a guess, which is a gap."""
-    measured = [name for name in epochs if name not in NO_METRICS and epochs[name].dtype == float]
-    measured = [name for name in measured if epochs[name].notna().any()]
-    if metric is not None and metric not in measured:
-        raise NoMetric(f"--metric {metric!r} was not measured; measured are {', '.join(measured) or 'nothing'}")
-    recorded = options.get("metric")
-    if metric is not None or recorded or "val_dice" in measured or not measured:
-        chosen = str(metric or recorded or "val_dice")
-        known = options.get("mode") if chosen == recorded else None
-        return chosen, mode or (known if known in ("min", "max") else mode_of(chosen)), []
-    guess = min(measured, key=likelihood)
-    mode = mode or mode_of(guess)
-    others = ", ".join(name for name in measured if name != guess) or "none"
-    gap = (
-        f"The metric is not recorded: {guess} is shown, {mode} counts as best; --metric NAME and --mode min|max choose"
-        f" (also measured: {others})."
-    )
-    return guess, mode, [gap]
+def measurements_in(epochs: pd.DataFrame) -> list[str]:
+    """The columns that may be asked for as the metric."""
+    names = [name for name in epochs if name not in NO_METRICS and epochs[name].dtype == float]
+    return [name for name in names if epochs[name].notna().any()]
 
 
-def likelihood(name: str) -> tuple[int, bool]:
-    """The lower the likelier to be what a study is about: by LIKELY, validation before training."""
-    place = next((place for place, word in enumerate(LIKELY) if word in name), len(LIKELY))
-    return place, not any(word in name for word in ("val", "eval", "test"))
-
-
-def mode_of(metric: str) -> str:
-    return "min" if any(word in metric for word in ("loss", "error", "bce", "perplexity")) else "max"
-
-
-def rays_statuses(folder: Path) -> dict[str, str]:
-    """Trial id -> TERMINATED, ERROR ..., as the last record of an experiment that was not made here has it."""
-    records = sorted(folder.glob("experiment_state-*.json"))
-    record = read_object(records[-1])[0] if records else {}
-    found = {}
-    for entry in record.get("trial_data") or []:
-        state = parsed(entry[0]) if isinstance(entry, list) and entry and isinstance(entry[0], str) else None
-        if isinstance(state, dict):
-            found[str(state.get("trial_id"))] = str(state.get("status"))
-    return found
-
-
-def read_trials(folders: list[Path], *, open_study: bool, statuses: Mapping[str, str]) -> list[tuple[dict, Columns]]:
-    read = partial(read_trial, open_study=open_study, statuses=statuses)
+def read_trials(folders: list[Path], read: Callable[[Path], tuple[dict, Columns]]) -> list[tuple[dict, Columns]]:
     if len(folders) < MANY:
         return [read(folder) for folder in folders]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         return list(pool.map(read, folders, chunksize=100))
 
 
-def is_study(folder: Path) -> bool:
-    return folder.is_dir() and ((folder / "study.json").is_file() or bool(trial_folders(folder)))
+def read_ray(folder: Path, folders: list[Path]) -> tuple[list[tuple[dict, Columns]], ExperimentRecord, list[str]]:
+    """The trials of an experiment that was not made here: of the folders that are left, then of Ray's record alone."""
+    record, gaps = read_record(state_files(folder, folders))
+    strangers = [path for path in folders if record.trials and is_left_out(path, record)]
+    if strangers:
+        names = named([path.name for path in strangers])
+        gaps.append(f"Left out, as they hold no results and Ray's record does not know them: {names}.")
+    folders = [path for path in folders if path not in strangers]
+    read = read_trials(folders, partial(read_foreign, root=folder, record=record))
+    known = {row["trial"] for row, _ in read}
+    read += [read_recorded(each) for name, each in record.trials.items() if name not in known]
+    stopped_early([row for row, _ in read], record)
+    gaps += [ITERATIONS] if any(row["num_epochs"] for row, _ in read) else []
+    return read, record, gaps
 
 
-def trial_folders(folder: Path) -> list[Path]:
-    return sorted(
-        path for path in folder.iterdir() if path.is_dir() and any((path / name).is_file() for name in TRIAL_FILES)
-    )
+def recorded_bests(trials: pd.DataFrame, record: ExperimentRecord, metric: str, mode: str) -> list[float | None]:
+    """Of trials without lines, the best that Ray's record has of the metric; None for all others."""
+    found = []
+    for trial, number in zip(trials["trial"], trials["num_epochs"], strict=True):
+        own = record.trials.get(trial) if number == 0 else None
+        found.append(own.best(metric, mode) if own else None)
+    return found
 
 
 def read_study(folder: Path) -> tuple[dict, list[str]]:
@@ -163,13 +135,15 @@ def state_of(study: dict) -> str:
 
 def trial_gaps(trials: pd.DataFrame) -> list[str]:
     """Each problem once, with the trials that have it."""
-    sharing = defaultdict(list)
+    sharing, samples = defaultdict(list), {}
     for trial, problems in zip(trials["trial"], trials["gaps"], strict=True):
         for problem in problems:
-            sharing[problem].append(trial)
+            said, such_as, sample = problem.partition(SUCH_AS)
+            samples.setdefault(said, such_as + sample)
+            sharing[said].append(trial)
     return [
-        f"{len(names)} {'trial has' if len(names) == 1 else 'trials have'} {problem}: {named(names)}."
-        for problem, names in sharing.items()
+        f"{len(names)} {'trial has' if len(names) == 1 else 'trials have'} {said}{samples[said]}: {named(names)}."
+        for said, names in sharing.items()
     ]
 
 

@@ -1,6 +1,7 @@
 """Which end of this project's own metrics is the best; the other end is never asked for on purpose."""
 
-from analysis.load import NoMetric, Study
+from analysis.load import Study
+from analysis.metric import NoMetric
 
 MODES = {
     "train_loss": "min",

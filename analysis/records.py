@@ -47,6 +47,16 @@ def read_lines(path: Path) -> tuple[list[dict], list[str]]:
     return rows, list(dict.fromkeys(problems))
 
 
+def read_first_line(path: Path) -> dict:
+    """The JSON object in the first line of a file; {} where there is none."""
+    try:
+        with path.open("rb") as file:
+            row = read_line(file.readline())
+    except OSError:
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
 def parsed(text: str) -> object:
     """The JSON of a text; None where it is none."""
     return read_line(text.encode())

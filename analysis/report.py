@@ -21,7 +21,9 @@ import pyarrow.csv
 
 from analysis import page
 from analysis.contents import build
-from analysis.load import NoMetric, NotAStudy, is_study, load_study, read_study, state_of
+from analysis.folders import NotAStudy, is_study
+from analysis.load import load_study, read_study, state_of
+from analysis.metric import NoMetric
 from analysis.modes import check_mode
 from analysis.page_markdown import markdown
 from analysis.records import read_object
@@ -32,18 +34,22 @@ LARGE = 100_000  # rows of a table
 ABOUT = "Turn a study's folder into a report: what went well, what went wrong, where and under which settings."
 
 
+class CannotWrite(OSError):
+    """The report has no place where it may be written."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.compare:
             if options.results or options.watch is not None:
                 raise NotAStudy("--compare takes the two folders itself, and no --watch")
-            print(write_comparison(*map(existing, options.compare), options.metric, options.mode))
+            print(write_comparison(*map(existing, options.compare), options.metric, options.mode, options.out))
             return 0
         folder = existing(options.results or newest_study(RESULTS))
         if options.watch is not None:
-            return watch(folder, options.watch, options.metric, options.mode)
-        print(write_report(folder, options.metric, options.mode))
+            return watch(folder, options.watch, options.metric, options.mode, options.out)
+        print(write_report(folder, options.metric, options.mode, out=options.out))
     except (NotAStudy, NoMetric, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
@@ -56,12 +62,12 @@ def existing(folder: Path) -> Path:
     return folder.resolve()
 
 
-def watch(folder: Path, every_s: float, metric: str | None, mode: str | None) -> int:
+def watch(folder: Path, every_s: float, metric: str | None, mode: str | None, out: Path | None) -> int:
     """Renews the report while the study runs; 0 when it has ended, 130 for Ctrl-C."""
     try:
         while True:
             runs = state_of(read_study(folder)[0]) == "running"
-            print(write_report(folder, metric, mode, every_s if runs else None), flush=True)
+            print(write_report(folder, metric, mode, every_s if runs else None, out), flush=True)
             if not runs:
                 return 0
             time.sleep(every_s)
@@ -92,6 +98,12 @@ def parser() -> argparse.ArgumentParser:
         const=30.0,
         metavar="SECONDS",
         help="renew the report while the study runs, every 30 seconds or as many; the page reloads itself",
+    )
+    made.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where the report goes; default: RESULTS/report (a read-only study needs another place)",
     )
     made.add_argument("--metric", help="what to rank and compare by; default: what the study was asked for")
     made.add_argument("--mode", choices=("min", "max"), help="which of it is best; default: min for a loss, else max")
@@ -125,25 +137,43 @@ def created(folder: Path) -> float:
 
 
 def write_report(
-    folder: Path, metric: str | None = None, mode: str | None = None, refresh_s: float | None = None
+    folder: Path,
+    metric: str | None = None,
+    mode: str | None = None,
+    refresh_s: float | None = None,
+    out: Path | None = None,
 ) -> Path:
-    """Writes each file whole or not at all, the page last; returns the path of the page."""
+    """Writes each file whole or not at all, the page last; returns the path of the page. out: not into report/."""
     study = load_study(folder, metric, mode)
     check_mode(study, mode)
     made, record = build(study)
     frames = {"trials": study.trials, "epochs": study.epochs}
     made = replace(made, refresh_s=refresh_s)
-    return write_page(folder / "report", "report", made, record, frames)
+    if out is not None:
+        made = replace(made, sections=[relinked(section, folder / "report", out) for section in made.sections])
+    return write_page(out or folder / "report", "report", made, record, frames)
 
 
-def write_comparison(one: Path, other: Path, metric: str | None = None, mode: str | None = None) -> Path:
-    """Two studies side by side, into the first one's report; returns the path of the page."""
+def write_comparison(
+    one: Path, other: Path, metric: str | None = None, mode: str | None = None, out: Path | None = None
+) -> Path:
+    """Two studies side by side, into the first one's report or out; returns the path of the page."""
     first = load_study(one, metric, mode)
     check_mode(first, mode)
     second = load_study(other, metric, mode)
     made, record = build_comparison(first, second)
     name = names_of(one, other)[1].replace("/", "-")
-    return write_page(one / "report" / f"compare_{name}", "compare", made, record, {})
+    return write_page(out or one / "report" / f"compare_{name}", "compare", made, record, {})
+
+
+def relinked(part: page.Section | page.Details, made_for: Path, out: Path) -> page.Section | page.Details:
+    """The part with its links, which are relative to one folder, made relative to another."""
+    blocks = []
+    for block in part.blocks:
+        if isinstance(block, page.Link):
+            block = replace(block, path=f"{os.path.relpath(made_for / block.path, out.resolve())}/")
+        blocks.append(relinked(block, made_for, out) if isinstance(block, page.Details) else block)
+    return replace(part, blocks=blocks)
 
 
 def write_page(target: Path, name: str, made: page.Page, record: dict, more: dict[str, pd.DataFrame]) -> Path:
@@ -183,10 +213,14 @@ def csv_of(frame: pd.DataFrame) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Raises CannotWrite."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(content)
-    part.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise CannotWrite(f"cannot write {path} ({error.strerror}); --out DIR puts the report elsewhere") from error
 
 
 def remove_outdated(target: Path, page_name: str, kept: dict[str, set[str]]) -> None:

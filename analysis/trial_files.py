@@ -1,7 +1,7 @@
 """One trial's folder -> its row (settings and end) and its epochs, with the problems met on the way."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
 from types import NoneType
@@ -9,6 +9,7 @@ from types import NoneType
 import numpy as np
 
 from analysis.columns import column_of
+from analysis.measurements import number_of, unread
 from analysis.records import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
 
 Columns = dict[str, np.ndarray]  # epoch int, FLAGS bool, TEXTS object, measurements float; as long as there are epochs
@@ -29,6 +30,11 @@ RAY_KEYS = {
     "time_since_restore",
     "should_checkpoint",
     "checkpoint_dir_name",
+    "experiment_id",
+    "timesteps_total",
+    "timesteps_since_restore",
+    "episodes_total",
+    "warmup_time",
 }
 FLAGS = ("diverged", "rolled_back")  # of an epoch: columns of truth values
 NO_MEASUREMENTS = RAY_KEYS | {"epoch", *FLAGS}  # these have columns of their own kind
@@ -45,32 +51,25 @@ TEXTS = (
 )  # measurements that are words
 
 ITERATION = "training_iteration"  # of an experiment that was not made here
-BY_ITERATION = "no epoch in result.json (Ray's training_iteration counts)"
 NO_RESULTS = "no results yet"
 NO_OUTCOME = "no outcome.json (counted as running in an open study, else as interrupted)"
 NO_EPOCH = "lines in result.json without a whole epoch number (left out)"
-NOT_A_NUMBER = "values in result.json that are not numbers (left out)"
+NOT_A_NUMBER = "values in result.json that are not numbers"
+SUCH_AS = ", such as "  # before a sample, which is another one in each trial
 NOT_FINITE = "NaN or infinite measurements (left out of curves and bests)"
 REPEATED = "repeated epochs, as after a resume (the last of each is kept)"
 LATE_DIVERGENCE = "a divergence in result.json that outcome.json does not know (counted as diverged)"
 
 
-def read_trial(folder: Path, *, open_study: bool, statuses: Mapping[str, str] | None = None) -> tuple[dict, Columns]:
-    """One row for the trial, whose `gaps` lists the problems, and a column a measurement of its epochs.
-
-    statuses: Ray's, by trial id, for trials that wrote no outcome.json.
-    """
+def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, Columns]:
+    """One row for the trial, whose `gaps` lists the problems, and a column a measurement of its epochs."""
     rows, problems = read_lines(folder / "result.json")
     config, problem = read_object(folder / "params.json")
     if problem:
         config = next((row["config"] for row in reversed(rows) if isinstance(row.get("config"), dict)), {})
         problems.append(f"a params.json that {problem} (settings {'taken from result.json' if config else 'unknown'})")
     outcome, outcome_problems = read_outcome(folder / "outcome.json")
-    if (
-        not outcome
-        and outcome_problems == [NO_OUTCOME]
-        and (found := rays_outcome(folder, rows, (statuses or {}).get(trial_name(folder, rows))))
-    ):
+    if outcome_problems == [NO_OUTCOME] and (found := outcome_without(folder, rows)):
         outcome, outcome_problems = found, []
     epochs, epoch_problems = epochs_of(rows)
     end, end_problems = end_of(outcome, epochs, open_study=open_study)
@@ -103,19 +102,26 @@ def read_outcome(path: Path) -> tuple[dict, list[str]]:
     return outcome | dict.fromkeys(odd), [f"an outcome.json with no number in {', '.join(odd)}"] if odd else []
 
 
-def rays_outcome(folder: Path, rows: list[dict], status: str | None) -> dict:
-    """How Ray says that a trial ended which wrote no outcome.json; {} where Ray does not say."""
+def outcome_without(folder: Path, rows: list[dict]) -> dict:
+    """How a trial ended that wrote no outcome.json, by Ray's error.txt and its last line; {} where these do not say."""
+    if error := error_of(read_text(folder / "error.txt")):
+        return error
+    return {"outcome": "completed"} if rows and rows[-1].get("done") is True else {}
+
+
+def read_text(path: Path) -> str:
     try:
-        text = (folder / "error.txt").read_text(errors="replace").strip()
+        return path.read_text(errors="replace")
     except OSError:
-        text = ""
-    if text:
-        kind, _, message = text.splitlines()[-1].partition(":")
-        return {"outcome": "failed", "error_type": kind.strip(), "error_text": message.strip()}
-    if status in ("RUNNING", "PAUSED", "PENDING"):
-        return {"outcome": "running"}
-    is_done = status == "TERMINATED" or (bool(rows) and rows[-1].get("done") is True)
-    return {"outcome": "completed"} if is_done else {}
+        return ""
+
+
+def error_of(text: str) -> dict:
+    """The outcome that a traceback tells; {} for none."""
+    if not text.strip():
+        return {}
+    kind, _, message = text.strip().splitlines()[-1].partition(":")
+    return {"outcome": "failed", "error_type": kind.strip(), "error_text": message.strip()}
 
 
 def read_account(path: Path) -> tuple[dict, list[str]]:
@@ -134,11 +140,9 @@ def read_account(path: Path) -> tuple[dict, list[str]]:
 
 def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
     """The last line of each epoch, in order of epochs, as columns; Ray's own keys are left out."""
-    by_epoch, problems, key = {}, [], "epoch"
-    if rows and not any("epoch" in row for row in rows) and any(ITERATION in row for row in rows):
-        key, problems = ITERATION, [BY_ITERATION]
+    by_epoch, problems = {}, []
     for row in map(flat, rows):
-        epoch = row.get(key)
+        epoch = row.get("epoch")
         if not is_number(epoch) or epoch != int(epoch):
             problems.append(NO_EPOCH)
             continue
@@ -154,7 +158,7 @@ def epochs_of(rows: list[dict]) -> tuple[Columns, list[str]]:
         if name in TEXTS:
             columns[name] = np.array([scalar(each) for each in values], object)
         elif not set(map(type, values)) <= {dict, list}:
-            columns[name], wrong = measurements(values)
+            columns[name], wrong = measurements(name, values)
             problems += wrong
     columns["diverged"] = np.array([row.get("diverged") is True for row in kept], bool)
     columns["rolled_back"] = np.array(rolled_back(kept), bool)
@@ -191,12 +195,13 @@ def flat(row: dict, whole: Collection[str] = RAY_KEYS) -> dict:
     return found
 
 
-def measurements(values: list) -> tuple[np.ndarray, list[str]]:
-    """float64, NaN for what is missing or no number; and the problems."""
+def measurements(name: str, values: list) -> tuple[np.ndarray, list[str]]:
+    """float64, NaN for what is missing or no number; and the problems. Text that says a number is that number."""
     problems = []
     if not set(map(type, values)) <= {float, bool, NoneType} and not all(map(is_measurement, values)):
-        values = [each if is_measurement(each) else None for each in values]
-        problems.append(NOT_A_NUMBER)
+        if sample := unread(values):
+            problems.append(f"{NOT_A_NUMBER} under {name} (left out){SUCH_AS}{sample}")
+        values = [number_of(each) for each in values]
     found = np.array(values, float)
     if not np.isfinite(found).all() and not all(map(is_finite, values)):
         problems.append(NOT_FINITE)

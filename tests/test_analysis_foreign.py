@@ -32,7 +32,7 @@ def test_nested_metrics_and_settings_are_named_by_their_path(study):
 
 
 def test_ray_says_how_trials_ended(study):
-    assert study.trials["outcome"].tolist() == ["completed", "completed", "failed", "failed"]
+    assert study.trials["outcome"].tolist() == ["completed", "diverged", "failed", "failed"]
     assert study.trials["error_text"].dropna().tolist() == ["three is too deep"] * 2
 
 
