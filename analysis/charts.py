@@ -16,6 +16,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from analysis.curves import CurveFrames
+from analysis.lettering import families, fit, shown, shrink, told_apart
 
 STYLE = {  # sizes that stay legible when the figure is as wide as a phone
     "font.size": 12,
@@ -32,12 +33,16 @@ STYLE = {  # sizes that stay legible when the figure is as wide as a phone
     "axes.edgecolor": "#888888",
     "figure.facecolor": "white",
     "svg.hashsalt": "segstudy",  # else an SVG's ids are drawn by chance
+    "text.parse_math": False,  # a $ in a name is a $
 }
 DPI, PRINT_DPI = 160, 300  # on the page; of figures/*.png
 MOST_DRAWN = 400  # lines or marks of one kind that an SVG holds as such; more stand in it as pixels
 WIDTH_IN = 6.0
 STRONG = (0, 1, 2, 4, 3, 9, 7, 5)  # of the colour-blind palette, those that stand out on white, far ones together
 LEGEND_WIDTH = 66  # characters in a row of a legend
+MOST_IN_LEGEND = 24  # levels; more are counted
+LONGEST_LABEL, LONGEST_TICK, LONGEST_SIDE = 40, 24, 32  # characters: in a legend, at a tick, along an upright axis
+ROWS_IN_HEIGHT, ROW_IN = 4, 0.21  # rows of a legend that a figure has room for; inches for each more
 LOG_RATIO = 30  # losses that span more are drawn on a log axis
 # outcome: marker, size, colour (of the colour-blind palette)
 OUTCOMES = {
@@ -73,17 +78,25 @@ class Drawn:
 
 def drawn(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> Drawn:
     """Draw onto new axes (one, or an array of them); the same frames give the same bytes."""
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
-        axes = figure.subplots(rows, panels, sharey=rows == 1)
-        draw(*frames, axes, **how)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, for all three
+    with matplotlib.rc_context(STYLE | {"font.family": families()}):
+        figure = laid_out(draw, *frames, rows=rows, panels=panels, height_in=height_in, **how)
         return Drawn(
             webp=saved(figure, "webp", DPI, pil_kwargs={"quality": 88}),
             png=saved(figure, "png", PRINT_DPI, metadata={"Software": None}),
             svg=saved(figure, "svg", PRINT_DPI, metadata={"Date": None}),
         )
+
+
+def laid_out(draw: Callable, *frames: object, rows: int, panels: int, height_in: float, **how) -> Figure:
+    """The figure, laid out once for all forms."""
+    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+    axes = figure.subplots(rows, panels, sharey=rows == 1)
+    draw(*frames, axes, **how)
+    fit(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    shrink(figure)
+    return figure
 
 
 def saved(figure: Figure, form: str, dpi: int, **how) -> bytes:
@@ -132,7 +145,7 @@ def draw_curves(
             )
     axes.autoscale_view()
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    axes.set(xlabel="epoch", ylabel=name)
+    axes.set(xlabel="epoch", ylabel=shown(name, LONGEST_SIDE))
 
 
 def draw_metric(frames: CurveFrames, axes: Axes, *, colours: dict, title: str, label: str) -> None:
@@ -163,13 +176,22 @@ def curve_legend(axes: Axes, ends: pd.DataFrame, colours: dict, title: str) -> N
 
 
 def legend_above(axes: Axes, handles: list, title: str) -> None:
-    widths = [len(str(handle.get_label())) + 6 for handle in handles]  # in characters, the mark and its gap included
+    """As many columns as fit; of very many handles the first, and how many more there are. The figure grows with it."""
+    labels = told_apart([str(handle.get_label()) for handle in handles], LONGEST_LABEL)
+    if len(labels) > MOST_IN_LEGEND:
+        more = len(labels) - MOST_IN_LEGEND + 1
+        handles, labels = handles[: MOST_IN_LEGEND - 1], labels[: MOST_IN_LEGEND - 1]
+        handles, labels = [*handles, Line2D([], [], linestyle="none")], [*labels, f"… and {more} more"]
+    widths = [len(label) + 6 for label in labels]  # in characters, the mark and its gap included
     columns = len(handles) if sum(widths) <= LEGEND_WIDTH else max(1, LEGEND_WIDTH // max(widths))
-    axes.figure.legend(
+    figure = axes.figure
+    figure.set_figheight(figure.get_figheight() + ROW_IN * max(0, -(-len(labels) // columns) - ROWS_IN_HEIGHT))
+    figure.legend(
         handles=handles,
+        labels=labels,
         loc="outside upper center",
         ncols=columns,
-        title=title,
+        title=shown(title),
         frameon=False,
         columnspacing=1.2,
         handletextpad=0.5,
@@ -194,7 +216,7 @@ def draw_best_against(
             linewidths=0.6 * few,
             rasterized=len(group) > MOST_DRAWN,
         )
-    axes.set(xlabel=name, ylabel=f"best {metric}")
+    axes.set(xlabel=shown(name), ylabel=f"best {shown(metric, LONGEST_SIDE - 5)}")
     if log:
         log_axis(axes, "x")
     handles = [
@@ -227,11 +249,11 @@ def draw_outcomes(
         axes.vlines(edge["x"], edge["y"] - 0.4, edge["y"] + 0.4, color="black", linewidth=1.6, zorder=4)
     else:
         axes.plot(edge["x"], edge["y"], color="black", linewidth=1.6, zorder=4)
-    axes.set(xlabel=name, ylabel=ylabel)
+    axes.set(xlabel=shown(name), ylabel=shown(ylabel, LONGEST_SIDE))
     if log:
         log_axis(axes, "x")
     if ticks:
-        axes.set_yticks(range(len(ticks)), ticks)
+        axes.set_yticks(range(len(ticks)), told_apart(ticks, LONGEST_TICK))
         axes.set_ylim(-0.5, len(ticks) - 0.5)
     legend_above(axes, outcome_handles(places["outcome"], grey=False), "how the trials ended")
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import count as count_from
 
 import pandas as pd
 
@@ -11,7 +12,15 @@ from analysis.comparisons import compare
 from analysis.designs import design_of
 from analysis.divergence_section import divergence_section
 from analysis.effect_section import effect_section
-from analysis.effects import failures, level_summary, outcome_counts, rank_trials, ranking_table, without_a_step
+from analysis.effects import (
+    failures,
+    level_summary,
+    outcome_counts,
+    rank_trials,
+    ranking_table,
+    settings_columns,
+    without_a_step,
+)
 from analysis.factors import Factor, factors_of
 from analysis.figures import (
     HOW_TO_READ,
@@ -26,7 +35,7 @@ from analysis.guard_section import guard_section
 from analysis.headline import asked_about, headline
 from analysis.importance_section import importance_section
 from analysis.load import Study
-from analysis.page import Items, Page, Picture, Section, Table, Text, slug
+from analysis.page import Block, Items, Page, Picture, Section, Table, Text, slug
 from analysis.pictures import Example
 from analysis.search_section import search_section
 from analysis.subsets import SUBSETS_ABOUT, subset_scores
@@ -35,6 +44,7 @@ from analysis.trial_section import trial_section
 from analysis.wording import count, data_line, listed, show, size_text
 
 SCHEMA_VERSION = 1  # of report.json
+LONGEST_NAME = 80  # characters of a file's name, its ending aside; some disks take 143 bytes
 LATEST = 4e9  # s since 1970: a later time stamp is none
 STATES = {
     "finished": "finished",
@@ -76,7 +86,7 @@ def build(study: Study) -> tuple[Page, dict]:
         Section("What is missing", [Items(gaps) if gaps else Text("Nothing: each trial has its results and its end.")]),
         made_section(study),
     ]
-    name, sized = str(study.study.get("name") or study.folder.name), with_size(sections, study)
+    name, sized = str(study.study.get("name") or study.folder.name), named_apart(with_size(sections, study))
     question = str(study.study["space"].get("question") or "The question of this study is not recorded.")
     page = Page(f"Study {name}", question, status(study, facts), [section for section in sized if section.blocks])
     told = {part: study.study[part] for part in ("data", "options", "provenance")}
@@ -93,8 +103,13 @@ def build(study: Study) -> tuple[Page, dict]:
 
 
 def with_size(sections: list[Section], study: Study) -> list[Section]:
-    """Every caption says how large the images are, and were: a score of enlarged images is another score."""
+    """Every caption says how large the images are, and were: a score of enlarged images is another score.
+
+    Not of an experiment made by others, which may know no images.
+    """
     data = study.study["data"]
+    if not study.is_ours:
+        return sections
     images = f" Images: {data.get('name') or 'unknown'} data, {size_text(data, study.trials)}."
     return [
         Section(
@@ -106,6 +121,23 @@ def with_size(sections: list[Section], study: Study) -> list[Section]:
         )
         for section in sections
     ]
+
+
+def named_apart(sections: list[Section]) -> list[Section]:
+    """Tables and pictures whose names are their files': short, and told apart even where a disk knows no capitals."""
+    taken = {Table: set(), Picture: set()}
+    return [replace(section, blocks=[with_own_name(block, taken) for block in section.blocks]) for section in sections]
+
+
+def with_own_name(block: Block, taken: dict[type, set[str]]) -> Block:
+    names = taken.get(type(block))
+    if names is None:
+        return block
+    short = block.name[:LONGEST_NAME]
+    numbered = (short if number == 1 else f"{short}_{number}" for number in count_from(1))
+    name = next(each for each in numbered if each.lower() not in names)
+    names.add(name.lower())
+    return replace(block, name=name)
 
 
 def status(study: Study, facts: dict) -> str:
@@ -123,7 +155,7 @@ def at(time: datetime) -> str:
 
 def asked_section(study: Study, factors: list[Factor]) -> Section:
     space = study.study["space"]
-    blocks = [Text(f"Data: {data_line(study.study['data'], study.trials)}.")]
+    blocks = [Text(f"Data: {data_line(study.study['data'], study.trials)}.")] if study.is_ours else []
     rows = [
         {
             "axis": factor.name,
@@ -173,7 +205,7 @@ def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) ->
         f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score."
         " images_per_s is the median over epochs; duration_s the time so far where a trial has not ended."
     )
-    table = Table("ranking", caption, ranking_table(ranked, factors, metric))
+    table = Table("ranking", caption, ranking_table(ranked, factors, metric), settings_columns(ranked, factors))
     return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
 
 

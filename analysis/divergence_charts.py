@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from analysis.charts import fewness, legend_above
 from analysis.headroom import Headroom, is_in
@@ -81,6 +81,7 @@ def draw_scales(traces: pd.DataFrame, axes: np.ndarray) -> None:
         above.plot(own["epoch"], own["loss_scale"], **how)
         below.plot(own["epoch"], own["skipped_share"], **how)
     above.set_yscale("log", base=2)
+    above.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     above.set(ylabel="loss scale")
     below.set(ylabel="steps skipped", xlabel="epoch", ylim=(-0.03, 1.03))
     below.yaxis.set_major_formatter(PercentFormatter(1))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import charts, divergence_charts
-from analysis.effects import divergences, unknown_divergences
+from analysis.effects import divergences, settings_columns, unknown_divergences
 from analysis.factors import Factor, levels, numbers, present_levels
 from analysis.figures import colours_of, divergence_picture
 from analysis.headroom import Headroom, read_headroom
@@ -59,7 +59,7 @@ def divergence_section(study: Study, factors: list[Factor]) -> Section:
             *cause_tables(trials, factors),
             *strip_pictures(study),
             *scale_picture(study),
-            Table("divergences", caption, found),
+            Table("divergences", caption, found, settings_columns(trials, factors)),
             *spent_blocks(trials),
         ],
     )

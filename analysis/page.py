@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.charts import Drawn
 from analysis.style import CSS, SCRIPT
-from analysis.wording import show
+from analysis.wording import show, show_setting
 
 MOST_ROWS_HTML = 500  # of a table; the rest stands in tables/*.csv
 MOST_COLUMNS_UPRIGHT = 9  # a table of more is printed on a page laid crosswise
@@ -57,6 +57,10 @@ class Table:
     name: str  # of tables/<name>.csv
     caption: str
     frame: pd.DataFrame
+    settings: Sequence[str] = ()  # columns of settings, whose values are shown in full
+
+    def shown(self, value: object, column: str) -> str:
+        return show_setting(value) if column in self.settings else show(value, column)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def html_block(block: Block, anchors: Mapping[str, str]) -> str:
         case Command(about, text):
             return f"<p>{escape(about)}</p><pre>{escape(text)}</pre>"
         case Link(text, path):
-            return f'<p><a href="{quote(path)}">{escape(text)}</a></p>'
+            return f'<p><a href="{quote(path, errors="replace")}">{escape(text)}</a></p>'
         case Drawing(svg, caption):
             return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
         case Details():
@@ -189,8 +193,7 @@ def html_table(table: Table, anchors: Mapping[str, str]) -> str:
     )
     rows = [dict(zip(frame.columns, row, strict=True)) for row in frame.itertuples(index=False, name=None)]
     body = "\n".join(
-        "<tr>" + "".join(html_cell(value, name, marks[name], anchors) for name, value in row.items()) + "</tr>"
-        for row in rows
+        f"<tr>{''.join(html_cell(table, *cell, marks, anchors) for cell in row.items())}</tr>" for row in rows
     )
     name, wide = escape(table.name), ' class="wide"' if len(frame.columns) > MOST_COLUMNS_UPRIGHT else ""
     return (
@@ -206,15 +209,15 @@ def breakable(name: str) -> str:
     return escape(str(name)).replace("_", "_<wbr>")
 
 
-def html_cell(value: object, name: str, mark: str, anchors: Mapping[str, str]) -> str:
+def html_cell(table: Table, name: str, value: object, marks: Mapping[str, str], anchors: Mapping[str, str]) -> str:
     """A cell shows the rounded value and sorts by the exact one, which stands beside it where it differs."""
-    shown = show(value, name)
+    shown = table.shown(value, name)
     exact = "" if shown == "–" else str(value)
     data = f' data-value="{escape(exact)}"' if exact != shown else ""
     inner = escape(shown)
     if name == "trial" and value in anchors:
         inner = f'<a href="#{anchors[value]}">{inner}</a>'
-    return f"<td{mark}{data}>{inner}</td>"
+    return f"<td{marks[name]}{data}>{inner}</td>"
 
 
 def caption(table: Table, most: int) -> str:

@@ -50,7 +50,7 @@ def markdown_block(block: Block) -> str:
 def markdown_table(table: Table) -> str:
     columns = list(table.frame.columns)
     rows = [
-        [show(value, column) for column, value in zip(columns, row, strict=True)]
+        [table.shown(value, column) for column, value in zip(columns, row, strict=True)]
         for row in table.frame.head(MOST_ROWS).itertuples(index=False, name=None)
     ]
     head = [row_of([str(column) for column in columns]), "| " + " | ".join(["---"] * len(columns)) + " |"]
@@ -63,6 +63,6 @@ def row_of(cells: list[str]) -> str:
 
 def inline(text: str) -> str:
     """Text that Markdown takes as it stands."""
-    for mark in "\\`*_|<>[]":
+    for mark in "\\`*_|<>[]$#~&":
         text = text.replace(mark, "\\" + mark)
     return " ".join(text.split())

@@ -31,6 +31,7 @@ from analysis.side_by_side import build_comparison, names_of
 
 RESULTS = Path("results")
 LARGE = 100_000  # rows of a table
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet takes for a formula
 ABOUT = "Turn a study's folder into a report: what went well, what went wrong, where and under which settings."
 
 
@@ -195,21 +196,36 @@ def write_page(target: Path, name: str, made: page.Page, record: dict, more: dic
         "figures": {key: {"caption": picture.caption, "alt": picture.alt} for key, picture in pictures.items()},
     }
     write(target / f"{name}.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
-    write(target / f"{name}.md", markdown(made).encode())
-    write(target / f"{name}.html", page.html(made).encode())
+    write(target / f"{name}.md", markdown(made).encode(errors="replace"))
+    write(target / f"{name}.html", page.html(made).encode(errors="replace"))
     return target / f"{name}.html"
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:
     """Large ones by Arrow, which is ten times as fast as pandas and writes truth values in small letters."""
-    if len(frame) < LARGE:
-        return frame.to_csv(index=False).encode()
     texts = frame.select_dtypes(object)
-    frame = frame.assign(**{name: texts[name].map(str, na_action="ignore") for name in texts})
+    frame = frame.assign(**{name: texts[name].map(harmless) for name in texts})
+    frame = frame.rename(columns=harmless)
+    if len(frame) < LARGE:
+        return frame.to_csv(index=False).encode(errors="replace")
+    frame = frame.assign(**{harmless(name): frame[harmless(name)].map(str, na_action="ignore") for name in texts})
     target = io.BytesIO()
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     pyarrow.csv.write_csv(table, target, pyarrow.csv.WriteOptions(quoting_style="needed"))
     return target.getvalue()
+
+
+def harmless(value: object) -> object:
+    """Text that a spreadsheet would run as a formula, with a mark before it that makes it text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) and not is_numeral(value) else value
+
+
+def is_numeral(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def write(path: Path, content: bytes) -> None:

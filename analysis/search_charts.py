@@ -8,8 +8,20 @@ from matplotlib.collections import LineCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis.charts import MOST_DRAWN, OTHER_OUTCOME, OUTCOMES, fewness, legend_above, log_axis, outcome_handles
+from analysis.charts import (
+    LONGEST_SIDE,
+    MOST_DRAWN,
+    OTHER_OUTCOME,
+    OUTCOMES,
+    fewness,
+    legend_above,
+    log_axis,
+    outcome_handles,
+)
+from analysis.lettering import shown, told_apart
 
+LONGEST_MARK, LONGEST_LAST, LONGEST_NAME = 14, 9, 22  # characters: of a level, of one beside the metric, of an axis
+NAMES_ABREAST = 60  # characters of all axes' names that stand side by side
 STOPPED, WENT_ON, ENDED = "#949494", "#0173b2", "#d55e00"
 
 
@@ -42,7 +54,7 @@ def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
     counts = rows.groupby("rung")["stopped"].agg(["size", "sum"])
     names = [f"epoch {rung}\n{counts['size'][rung]} came, {counts['sum'][rung]} stopped" for rung in places]
     axes.set_xticks(range(len(places)), names)
-    axes.set(xlim=(-0.5, len(places) - 0.5), ylabel=metric)
+    axes.set(xlim=(-0.5, len(places) - 0.5), ylabel=shown(metric, LONGEST_SIDE))
     axes.grid(axis="x", visible=False)
     handles = [
         Line2D([], [], linestyle="none", marker="o", color=colour, label=label)
@@ -64,7 +76,7 @@ def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> N
         )
     front = points[points["on_front"]]
     axes.step(front["cost_min"], front["value"], where="post", color="black", linewidth=1.4, zorder=4)
-    axes.set(xlabel="minutes a trial took", ylabel=f"best {metric}")
+    axes.set(xlabel="minutes a trial took", ylabel=f"best {shown(metric, LONGEST_SIDE - 5)}")
     if log:
         log_axis(axes, "x")
     handles = [*outcome_handles(points["outcome"], grey=False), Line2D([], [], color="black", label="Pareto front")]
@@ -86,7 +98,8 @@ def draw_parallel(frames: tuple, axes: Axes, *, names: list[str], metric: str, m
     axes.add_collection(drawn)
     for place, axis_ticks in enumerate(ticks):
         axes.axvline(place, color="#888888", linewidth=1)
-        for height, text in axis_ticks:
+        marks = told_apart([text for _, text in axis_ticks], LONGEST_MARK if place < len(names) - 2 else LONGEST_LAST)
+        for (height, _), text in zip(axis_ticks, marks, strict=True):
             axes.annotate(
                 text,
                 (place, height),
@@ -97,8 +110,12 @@ def draw_parallel(frames: tuple, axes: Axes, *, names: list[str], metric: str, m
                 zorder=6,
                 bbox={"facecolor": "white", "alpha": 0.7, "pad": 0.5, "linewidth": 0},
             )
-    axes.set_xticks(range(len(names)), names, fontsize=9, rotation=20 if len(names) > 5 else 0)
+    axes.set_xticks(range(len(names)), told_apart(names, LONGEST_NAME), fontsize=9)
+    if len(names) > 5 or max(map(len, names)) * len(names) > NAMES_ABREAST:
+        axes.tick_params("x", labelrotation=35)
+        for text in axes.get_xticklabels():
+            text.set(horizontalalignment="right", rotation_mode="anchor")
     axes.set_yticks([])
     axes.set(xlim=(-0.1, len(names) - 0.55), ylim=(-0.05, 1.05))
     axes.grid(visible=False)
-    axes.figure.colorbar(drawn, ax=axes, pad=0.02, shrink=0.8, label=metric)
+    axes.figure.colorbar(drawn, ax=axes, pad=0.02, shrink=0.8, label=shown(metric, LONGEST_SIDE))

@@ -109,7 +109,8 @@ def scaled_range(values: pd.Series, *, log: bool) -> tuple[np.ndarray, list]:
     span = high - low
     middle = np.exp((low + high) / 2) if log else (low + high) / 2
     ticks = [(0.0, values.min()), (0.5, middle), (1.0, values.max())]
-    return (scaled - low) / span, [(place, f"{value:.3g}") for place, value in ticks]
+    digits = next((each for each in (3, 4, 5, 6) if len({f"{value:.{each}g}" for _, value in ticks}) == 3), 7)
+    return (scaled - low) / span, [(place, f"{value:.{digits}g}") for place, value in ticks]
 
 
 def boundary(places: pd.DataFrame, *, log: bool, is_choice: bool) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from analysis.search_course import MOST_LINES, costs, parallel, rungs, time_line
 from analysis.wording import count, listed, show
 
 TITLE = "How the search went"
+MOST_AXES = 10  # of parallel coordinates
 FEWEST = 3  # trials, for a figure to be worth its place
 
 
@@ -85,12 +86,15 @@ def parallel_picture(ranked: pd.DataFrame, factors: list[Factor], metric: str, m
     varied = [factor for factor in factors if factor.name in ranked and ranked[factor.name].astype(str).nunique() > 1]
     if len(varied) < 2 or ranked["rank"].notna().sum() < FEWEST:
         return []
+    left_out = varied[MOST_AXES:]
+    varied = varied[:MOST_AXES]
     frames = parallel(ranked, varied, metric)
     names = [*(factor.name for factor in varied), f"best {metric}"]
     how = {"names": names, "metric": f"best {metric}", "mode": mode}
     drawn = charts.drawn(search_charts.draw_parallel, frames, **how, height_in=3.6)
     shown = len(frames[1])
     some = f" {MOST_LINES} of them, evenly over the ranking." if shown < ranked["rank"].notna().sum() else ""
+    some += f" The first {MOST_AXES} of {MOST_AXES + len(left_out)} settings that varied." if left_out else ""
     return [
         Picture(
             "parallel",

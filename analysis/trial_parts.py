@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis.columns import TRIAL_COLUMNS, setting_of
 from analysis.load import Study
 from analysis.records import is_number, read_object, scalar
 from analysis.sparklines import Points
@@ -31,10 +32,12 @@ class TrialPart:
     curves: Mapping[str, Points]  # a metric's finite values
     account: dict  # divergence.json; empty where there is none
     capsule: str | None  # its folder, in the trial's
+    is_ours: bool = True  # made by this project, which can run it again
+    is_here: bool = True  # its folder is there
 
     @property
     def command(self) -> str | None:
-        return run_again(self.settings, self.name) if self.settings else None
+        return run_again(self.settings, self.name) if self.settings and self.is_ours else None
 
 
 def part_record(part: TrialPart) -> dict:
@@ -47,10 +50,7 @@ def trial_parts(study: Study, ranked: pd.DataFrame) -> list[TrialPart]:
     """The parts of at most MOST_PARTS trials, in the order of the ranking."""
     chosen = chosen_trials(ranked)
     curves = curves_of(study.epochs[study.epochs["folder"].isin(chosen["folder"])], [study.metric, *CURVES])
-    return [
-        trial_part(study.folder / str(row["folder"]), row, curves.get(row["folder"], {}))
-        for row in chosen.to_dict("records")
-    ]
+    return [trial_part(study, row, curves.get(row["folder"], {})) for row in chosen.to_dict("records")]
 
 
 def chosen_trials(ranked: pd.DataFrame) -> pd.DataFrame:
@@ -61,19 +61,28 @@ def chosen_trials(ranked: pd.DataFrame) -> pd.DataFrame:
     return ranked.iloc[np.sort(first[:MOST_PARTS])]
 
 
-def trial_part(path: Path, row: dict, curves: Mapping[str, Points]) -> TrialPart:
-    settings, _ = read_object(path / "params.json")
+def trial_part(study: Study, row: dict, curves: Mapping[str, Points]) -> TrialPart:
+    path = study.folder / str(row["folder"])
+    settings, _ = read_object(path / "params.json") if study.is_ours else (recorded_settings(study, row), None)
     account, _ = read_object(path / "divergence.json")
     return TrialPart(
         name=str(row["trial"]),
-        folder=path.name,
+        folder=str(row["folder"]),
         outcome=str(row["outcome"]),
         row=row,
         settings={key: scalar(value) for key, value in settings.items()},
         curves=curves,
         account=account,
         capsule=capsule_of(path),
+        is_ours=study.is_ours,
+        is_here=path.is_dir(),
     )
+
+
+def recorded_settings(study: Study, row: dict) -> dict:
+    """What any of Ray's files has of a trial's settings, by their own names."""
+    names = [name for name in study.trials if name not in TRIAL_COLUMNS]
+    return {setting_of(name): row[name] for name in names if not isinstance(row[name], float) or row[name] == row[name]}
 
 
 def capsule_of(path: Path) -> str | None:

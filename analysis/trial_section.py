@@ -2,17 +2,19 @@
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from analysis import words
+from analysis.columns import setting_of
 from analysis.effects import unknown_divergences
 from analysis.factors import Factor
 from analysis.page import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
 from analysis.sparklines import sparkline
 from analysis.trial_parts import CURVES, TrialPart, diagnosis, evidence, shared_settings
-from analysis.wording import count, show
+from analysis.wording import count, show, show_setting
 from analysis.words import BAD, OUTCOMES
 
 
@@ -26,7 +28,8 @@ def trial_section(
     told = "A part for each trial, the best first: how it ended and why, settings, curves, the command that re-runs it."
     blocks: list[Block] = [Text(told + left_out(parts, ranked))]
     if shared:
-        blocks.append(Details(f"{count(len(shared), 'setting')} that all of them share", [Pairs(shared)]))
+        title = f"{count(len(shared), 'setting')} that all of them share"
+        blocks.append(Details(title, [Pairs(settings_pairs(shared))]))
     alike = Counter(part.name for part in parts)  # a copied folder has the name of its original
     for part in parts:
         anchor = f"trial-{slug(part.name if alike[part.name] == 1 else part.folder)}"
@@ -52,15 +55,20 @@ def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
 
 def part_blocks(part: TrialPart, shared: dict, names: list[str], metric: str, folder: Path) -> list[Block]:
     own = {key: value for key, value in part.settings.items() if key not in shared}
-    first = {name: part.settings[name] for name in names if name in part.settings}
+    first = {name: part.settings[name] for name in map(setting_of, names) if name in part.settings}
+    unknown = Text("Its settings are not known: no file that can be read has them.")
     return [
         Text(ending(part, metric)),
         *why(part),
-        Pairs(first | own) if part.settings else Text("Its settings are not known: params.json cannot be read."),
+        Pairs(settings_pairs(first | own)) if part.settings else unknown,
         *curve_drawings(part, metric),
         *commands(part, folder),
         *links(part),
     ]
+
+
+def settings_pairs(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name: show_setting(value) for name, value in settings.items()}
 
 
 def headline(part: TrialPart, metric: str) -> str:
@@ -143,9 +151,9 @@ def from_here(path: Path) -> Path:
 
 def links(part: TrialPart) -> list[Block]:
     """Relative to report/, so that they hold where the study's folder is moved."""
-    made: list[Block] = [Link(f"Its folder, {part.folder}", f"../{part.folder}/")]
+    made: list[Block] = [Link(f"Its folder, {part.folder}", f"../{part.folder}/")] if part.is_here else []
     if part.capsule:
         made.append(Link("Its capsule", f"../{part.folder}/{part.capsule}/"))
-    elif part.outcome in BAD:
+    elif part.outcome in BAD and part.is_ours:
         made.append(Text("Its capsule is not here."))
     return made

@@ -11,14 +11,24 @@ SCORES = ("dice", "iou", "lowest", "highest", "spread")  # four decimals
 
 def show(value: object, name: str = "") -> str:
     """A value as a table shows it: scores with four decimals, times with one, other floats with four digits."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+    if value is None or is_missing(value):
         return "–"
     if isinstance(value, float | np.floating):
         if any(word in name for word in SCORES):
             return f"{value:.4f}"
         if name.endswith("_s"):
             return f"{value:.1f}"
+        return f"{value:.4g}"
     return str(label(value))
+
+
+def show_setting(value: object) -> str:
+    """A setting's value, none among them, with the digits that it was given; a dash where it is not recorded."""
+    return "–" if is_missing(value) else str(label(value))
+
+
+def is_missing(value: object) -> bool:
+    return value is pd.NA or (isinstance(value, float) and np.isnan(value))
 
 
 def count(number: int, one: str, many: str = "") -> str:
@@ -51,7 +61,7 @@ def none_diverged(num_trials: int, unknown: dict[str, int], *, is_over: bool) ->
 
 
 def settings_text(row: dict, names: list[str]) -> str:
-    return ", ".join(f"{name}={show(row[name], name)}" for name in names if name in row)
+    return ", ".join(f"{name}={show_setting(row[name])}" for name in names if name in row and not is_missing(row[name]))
 
 
 def data_line(data: dict, trials: pd.DataFrame) -> str:
