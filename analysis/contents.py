@@ -21,7 +21,7 @@ from analysis.effects import (
     settings_columns,
     without_a_step,
 )
-from analysis.factors import Factor, factors_of
+from analysis.factors import Factor, factors_of, numbers
 from analysis.figures import (
     HOW_TO_READ,
     best_examples,
@@ -160,7 +160,7 @@ def asked_section(study: Study, factors: list[Factor]) -> Section:
         {
             "axis": factor.name,
             "kind": factor.kind,
-            "values": axis_values(space, factor),
+            "values": axis_values(space, factor, study.trials),
             "only_where": "=".join(factor.condition) if factor.condition else "",
         }
         for factor in factors
@@ -170,12 +170,13 @@ def asked_section(study: Study, factors: list[Factor]) -> Section:
     return Section("What was asked", [*blocks, Table("axes", "What varied.", frame)] if rows else blocks)
 
 
-def axis_values(space: dict, factor: Factor) -> str:
-    axes = space.get("axes")
-    axis = axes.get(factor.name, {}) if isinstance(axes, dict) else {}
+def axis_values(space: dict, factor: Factor, trials: pd.DataFrame) -> str:
+    """The levels; of a range its ends, or those of the trials where no space names them."""
     if factor.kind == "choice":
         return ", ".join(factor.levels)
-    return f"{show(axis.get('low'))} to {show(axis.get('high'))}"
+    axes, values = space.get("axes"), numbers(trials, factor.name)
+    axis = axes.get(factor.name) if isinstance(axes, dict) else {"low": values.min(), "high": values.max()}
+    return f"{show((axis or {}).get('low'))} to {show((axis or {}).get('high'))}"
 
 
 def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Table]:

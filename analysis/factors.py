@@ -126,6 +126,15 @@ def condition_of(factor: Factor, factors: list[Factor], trials: pd.DataFrame) ->
     return None
 
 
+def relabelled(factor: Factor, trials: pd.DataFrame) -> Factor:
+    """The factor with levels that are told apart among the values of other trials, too."""
+    if factor.kind != "choice" or factor.name not in trials:
+        return factor
+    labels = labels_of([*factor.labels, *trials[factor.name].map(key_of, na_action=None).dropna()])
+    keys = {level: key for key, level in factor.labels.items()}
+    return replace(factor, levels=tuple(labels[keys[level]] for level in factor.levels), labels=labels)
+
+
 def levels(trials: pd.DataFrame, factor: Factor) -> pd.Series:
     """Each trial's level of a factor; missing where it is not recorded or the factor's condition does not hold."""
     if factor.name not in trials:

@@ -10,7 +10,7 @@ from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
 from analysis.effect_section import effect_section
 from analysis.effects import divergence_known, outcome_counts, rank_trials
-from analysis.factors import Factor, factors_of
+from analysis.factors import Factor, factors_of, relabelled
 from analysis.figures import HOW_TO_READ, curve_pictures
 from analysis.headline import divided, metric_sentences
 from analysis.load import Study
@@ -32,7 +32,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
     names = names_of(one.folder, other.folder)
     both = together(one, other, names)
     axis = Factor(STUDY, "choice", names)
-    factors = [axis, *shared_factors(one, other)]
+    factors = [axis, *(relabelled(factor, both.trials) for factor in shared_factors(one, other))]
     design = design_of_both(one, other)
     found = compare(both.trials, both.epochs, factors, both.metric, both.mode, design)
     found = decided(found[found["axis"].eq(STUDY)])
@@ -77,7 +77,7 @@ def together(one: Study, other: Study, names: tuple[str, str]) -> Study:
         for what in ("trials", "epochs")
     )
     flags = {name: epochs[name].astype(bool) for name in FLAGS}
-    return replace(one, trials=trials, epochs=epochs.assign(**flags), test=None)
+    return replace(one, trials=trials, epochs=epochs.assign(**flags), test=None, is_ours=one.is_ours and other.is_ours)
 
 
 def told(frame: pd.DataFrame, name: str) -> pd.DataFrame:
