@@ -6,7 +6,10 @@ import math
 import pytest
 from foreign_fixtures import STATE, accuracies, write_experiment
 
+from analysis.comparisons import compare
+from analysis.designs import design_of
 from analysis.effects import rank_trials
+from analysis.factors import factors_of
 from analysis.folders import NotAStudy
 from analysis.load import load_study
 from analysis.measurements import broken_from, number_of
@@ -205,6 +208,15 @@ def test_an_error_is_told_even_where_it_left_no_text(tmp_path):
     row = load_study(experiment(tmp_path, {"lines": losses(1), "status": "ERROR"})).trials.iloc[0]
     assert row["outcome"] == "failed"
     assert "ERROR" in row["error_text"]
+
+
+def test_a_level_all_of_whose_trials_failed_is_compared_with_none(tmp_path):
+    """Whether they would have diverged is unknown."""
+    fine, failed = {"lines": losses(1)}, {"lines": losses(1), "status": "ERROR"}
+    study = load_study(experiment(tmp_path, *(trial | {"config": {"x": x}} for x, trial in enumerate([fine, failed]))))
+    factors, _ = factors_of(study.study, study.trials)
+    found = compare(study.trials, study.epochs, factors, "loss", "min", design_of({}, study.trials))
+    assert found.loc[found["what"] == "divergence", "reason"].tolist() == ["no trial of a level has a known end"]
 
 
 def test_an_error_of_an_attempt_that_was_repeated_is_no_failure(tmp_path):
