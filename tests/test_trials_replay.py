@@ -189,6 +189,17 @@ def test_of_a_capsule_without_outputs_the_loss_alone_is_compared(exploded, capsy
     assert last.startswith("compared    the loss alone, for this capsule keeps no outputs: both are not finite")
 
 
+def test_the_steps_of_a_version_that_drew_otherwise_are_not_repeated(tiny, tmp_path, capsys):
+    folder = capsule_of(tiny(amp=True, loss_scale_init=2.0**100, max_skipped_run=3), tmp_path)
+    facts = json.loads((folder / "capsule.json").read_text())
+    del facts["draws"]  # as older versions wrote it
+    facts["sha256"] = capsule.content_hash(folder, facts)
+    (folder / "capsule.json").write_text(json.dumps(facts))
+    assert replay.main([str(folder), "--from-first"]) == 2
+    assert "shuffled and augmented the training pictures otherwise" in capsys.readouterr().err
+    assert replay.main([str(folder)]) == 0  # the step of the event has its batch
+
+
 def test_the_command_names_phase_and_operation(exploded, capsys):
     assert replay.main([str(exploded)]) == 0
     printed = capsys.readouterr().out

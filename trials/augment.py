@@ -1,6 +1,7 @@
 """Training augmentation with Albumentations; each entry of AUGMENTS builds one from a configuration."""
 
 import os
+import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,14 @@ def no_augmentation(config: "TrialConfig") -> Augment:
 def flip(config: "TrialConfig") -> Augment:
     """A horizontal flip of every second picture."""
     A = _albumentations()
-    return _seeded([A.HorizontalFlip(p=0.5)])
+    return Pipeline([A.HorizontalFlip(p=0.5)])
 
 
 def flip_crop(config: "TrialConfig") -> Augment:
     """`flip`, and a random part of the picture of `crop_scale_min` to 1 of its area, at the same size."""
     A = _albumentations()
     size = (config.image_size, config.image_size)
-    return _seeded([A.HorizontalFlip(p=0.5), A.RandomResizedCrop(size=size, scale=(config.crop_scale_min, 1.0))])
+    return Pipeline([A.HorizontalFlip(p=0.5), A.RandomResizedCrop(size=size, scale=(config.crop_scale_min, 1.0))])
 
 
 def report(config: "TrialConfig") -> Augment:
@@ -42,7 +43,7 @@ def report(config: "TrialConfig") -> Augment:
     size = (config.image_size, config.image_size)
     both = A.Sequential([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=1)
     shift = (-0.0625, 0.0625)
-    return _seeded(
+    return Pipeline(
         [
             A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1), both], p=config.flip_p),
             A.RandomRotate90(p=config.rotate90_p),
@@ -76,12 +77,18 @@ def _albumentations():
     return albumentations
 
 
-def _seeded(transforms: list) -> Augment:
-    pipeline = _albumentations().Compose(transforms)
+class Pipeline:
+    """Albumentations' transforms in a row, drawing from one stream of random numbers that begins anew each sample."""
 
-    def augment(image_HWC: np.ndarray, trimap_HW: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        pipeline.set_random_seed(seed)
-        changed = pipeline(image=image_HWC, mask=trimap_HW)
+    def __init__(self, transforms: list):
+        self.compose = _albumentations().Compose(transforms)
+
+    def __call__(self, image_HWC: np.ndarray, trimap_HW: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The pair, changed alike. seed: a whole number from 0 on, of any size."""
+        self.start(seed)
+        changed = self.compose(image=image_HWC, mask=trimap_HW)
         return changed["image"], changed["mask"]
 
-    return augment
+    def start(self, seed: int) -> None:
+        """Begins a sample's stream. (set_random_seed would begin one in each transform, all of them the same.)"""
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))

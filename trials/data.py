@@ -16,9 +16,11 @@ from trials.sources import BORDER, PET
 if TYPE_CHECKING:
     from trials.config import TrialConfig
 
+DRAWS = 2  # raise it when a seed shuffles or augments otherwise; 1: transforms that shared their first number
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BORDERS = ("pet", "background", "ignore")
 IGNORED = 255  # in masks written down
+ORDER, AUGMENTATION = 1, 2  # a run's seed gives each a stream of its own: else pass 3 and picture 3 would share theirs
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,18 @@ class _EpochOrder(Sampler):
             yield keys[first : first + self._batch_size]
 
     def _pass(self, number: int) -> list[tuple[int, int]]:
-        order = np.random.default_rng((self._seed, number)).permutation(self._indices)
-        return [(number, int(index)) for index in order]
+        return [(number, int(index)) for index in order_of_pass(self._seed, number, self._indices)]
+
+
+def order_of_pass(seed: int, number: int, indices: np.ndarray) -> np.ndarray:
+    """The indices as the pass of this number (from 0) shuffles them under a run's seed."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(ORDER, number))).permutation(indices)
+
+
+def sample_seed(seed: int, number: int, index: int) -> int:
+    """What the augmentation of a picture draws from, in the pass of this number, under a run's seed; 64 bits."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(AUGMENTATION, number, index))
+    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 class _AugmentedPairs(Dataset):
@@ -171,6 +183,5 @@ class _AugmentedPairs(Dataset):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         number, index = key
-        sample_seed = int(np.random.SeedSequence((self._seed, number, index)).generate_state(1)[0])
         image, trimap = np.array(self._prepared.images_NHWC[index]), np.array(self._prepared.trimaps_NHW[index])
-        return self._augment(image, trimap, sample_seed)
+        return self._augment(image, trimap, sample_seed(self._seed, number, index))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from trials.data import TrainLoader, prepare
+from trials.data import DRAWS, TrainLoader, prepare
 from trials.numerics import capsule
 from trials.numerics.again import Taken, restored, take_again
 from trials.numerics.capsule import Capsule
@@ -112,10 +112,15 @@ def reasons(kept: Capsule) -> str:
 def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> None:
     """Trains from the state before the first sign to the event, a line a step, with the data set's own batches.
 
-    Raises ValueError where there was no earlier sign.
+    Raises ValueError where there was no earlier sign, or where the run's version shuffled and augmented otherwise.
     """
     if kept.first_state is None:
         raise ValueError("this capsule has no earlier sign: the event was the first abnormal step")
+    if kept.facts.get("draws", 1) != DRAWS:
+        raise ValueError(
+            "the version that wrote this capsule shuffled and augmented the training pictures otherwise, so the steps "
+            "before the event cannot be repeated; leave --from-first out for the event's own step, whose batch it holds"
+        )
     torch.set_num_threads(kept.facts["num_threads"])
     config = kept.config if data_root is None else replace(kept.config, data_root=str(Path(data_root).absolute()))
     loader = TrainLoader(prepare(config), config, device)

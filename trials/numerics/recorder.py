@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trials.data import Batch
+from trials.data import DRAWS, Batch
 from trials.numerics import capsule
 from trials.numerics.capsule import Kept, facts_of, tensors_of
 from trials.numerics.flat import Flat
@@ -222,6 +222,7 @@ class Recorder:
             "num_steps": num_steps,
             "num_threads": torch.get_num_threads(),
             "torch": torch.__version__,
+            "draws": DRAWS,
             "device": moment[1].images.device.type,
             "trace": trace_lines(trace),
             "jumps": jumps(before, [name.removeprefix("model.") for name in self._change.copies]),
