@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 import subprocess
 import sys
 
@@ -127,19 +128,13 @@ def test_a_missing_folder_is_named(tmp_path, capsys):
 
 
 def test_ctrl_c_ends_a_replay_with_a_word(exploded):
-    command = [sys.executable, "-c", INTERRUPTING, str(exploded)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 130
-    assert ended.stderr == "\ninterrupted; the capsule is as it was\n"
-
-
-INTERRUPTING = """
-import signal, sys
-from trials import replay
-signal.signal(signal.SIGALRM, signal.default_int_handler)
-signal.setitimer(signal.ITIMER_REAL, 0.05)
-sys.exit(replay.main([sys.argv[1], "--why"]))
-"""
+    command = [sys.executable, "-u", "-m", "trials.replay", str(exploded), "--why"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process.stdout.readline()  # then the step is run again, and every remedy after it
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said == "\ninterrupted; the capsule is as it was\n"
 
 
 def test_the_steps_since_the_first_sign_show_the_scale_they_were_taken_under(tiny, tmp_path, capsys):
