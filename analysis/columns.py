@@ -21,6 +21,7 @@ TRIAL_COLUMNS = (
     "outcome_module",
     "outcome_op",
     "outcome_remedies",
+    "outcome_untried",
     "outcome_first_epoch",  # of the first abnormal sign
     "outcome_event_epoch",  # of the divergence; a trial may have gone on
     "error_type",

@@ -117,7 +117,7 @@ def unknown_divergences(trials: pd.DataFrame) -> dict[str, int]:
     return {ended.get(name, name.replace("_", " ")): int(counts[name]) for name in order if name in counts}
 
 
-WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "outcome_remedies")
+WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "outcome_remedies", "outcome_untried")
 
 
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:

@@ -194,16 +194,38 @@ def in_all(number: int) -> str:
 def cure_sentences(trials: pd.DataFrame) -> list[str]:
     """Under which remedies the captured step succeeds: in every trial, else the one that works most often."""
     bad = trials[trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()]
-    worked = [set(str(names).split(", ")) - {""} for names in bad["outcome_remedies"].fillna("")]
-    counts, total = Counter(name for names in worked for name in names), len(worked)
+    counts, gaps = (Counter(names_in(bad[column])) for column in ("outcome_remedies", "outcome_untried"))
+    total = len(bad)
     if not counts:
-        return []
+        return gap_sentences(gaps, total)
     rerun = "We re-ran the step at which " + ("the trial" if total == 1 else f"each of the {total} trials") + " broke"
     always = sorted(name for name, number in counts.items() if number == total)
-    often = [(name, number) for name, number in counts.most_common() if total / 2 < number < total]
+
+    def tries(name: str) -> int:
+        return total - gaps[name]
+
+    def known(name: str) -> str:
+        return "" if tries(name) == total else f" of the {tries(name)} in which it was tried"
+
     if not always:
         name, number = max(sorted(counts.items()), key=lambda each: each[1])
-        return [f"{rerun}: no remedy works for all; {words.remedy(name)} works in {number} of {total}."]
-    also = "".join(f", with {words.remedy(name)} in {number}" for name, number in often[:1])
+        none = "no remedy is known to work for all" if gaps else "no remedy works for all"
+        seen = f"{words.remedy(name)} works in {number}{known(name) or f' of {total}'}"
+        return [f"{rerun}: {none}; {seen}.", *gap_sentences(gaps, total)]
+    often = [name for name, number in counts.most_common() if tries(name) / 2 < number < total]
+    also = "".join(f", with {words.remedy(name)} in {counts[name]}{known(name)}" for name in often[:1])
     names = listed([words.remedy(name) for name in always], "or")
-    return [f"{rerun}: with {names} it succeeds{in_all(total)}{also}."]
+    return [f"{rerun}: with {names} it succeeds{in_all(total)}{also}.", *gap_sentences(gaps, total)]
+
+
+def names_in(column: pd.Series) -> list[str]:
+    """The names of all cells, which hold them separated by commas."""
+    return [name for names in column.fillna("") for name in str(names).split(", ") if name]
+
+
+def gap_sentences(gaps: Counter, total: int) -> list[str]:
+    """What the search for remedies had no time for, so that nothing is known of it."""
+    if not gaps:
+        return []
+    named = [f"{words.remedy(name)}{'' if total == 1 else f' in {number} of {total}'}" for name, number in gaps.items()]
+    return [f"The search for remedies was cut short (diagnosis_budget_s): not tried were {listed(named)}."]

@@ -1,13 +1,14 @@
 """One trial's folder -> its row (settings and end) and its epochs, with the problems met on the way."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import chain
 from pathlib import Path
 from types import NoneType
 
 import numpy as np
 
+from analysis import words
 from analysis.columns import column_of
 from analysis.measurements import number_of, unread
 from analysis.records import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
@@ -124,6 +125,18 @@ def error_of(text: str) -> dict:
     return {"outcome": "failed", "error_type": kind.strip(), "error_text": message.strip()}
 
 
+def untried(account: Mapping[str, object]) -> list[str]:
+    """The remedies that the search had no time for: of them it is not known whether they work.
+
+    The first version left them out of its list, so that there each one that is not in it was not tried.
+    """
+    remedies = account.get("remedies") if isinstance(account.get("remedies"), list) else []
+    named = {str(each.get("name")): each for each in remedies if isinstance(each, dict)}
+    if account.get("schema_version") == 1 and account.get("search_complete") is False:
+        return [name for name in words.REMEDIES if name not in named and name != "recalibrated_statistics"]
+    return [name for name, each in named.items() if each.get("tried") is False]
+
+
 def read_account(path: Path) -> tuple[dict, list[str]]:
     """Why a trial diverged, from divergence.json; None in every column where there is none."""
     account, problem = read_object(path)
@@ -131,6 +144,7 @@ def read_account(path: Path) -> tuple[dict, list[str]]:
     remedies = account.get("remedies") if isinstance(account.get("remedies"), list) else []
     worked = [str(each.get("name")) for each in remedies if isinstance(each, dict) and each.get("worked") is True]
     columns["outcome_remedies"] = ", ".join(worked) if account else None
+    columns["outcome_untried"] = ", ".join(untried(account)) if account else None
     sign = account.get("first_sign")
     epoch = sign.get("epoch") if isinstance(sign, dict) else None
     columns["outcome_first_epoch"] = epoch if is_number(epoch) else None

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from analysis import words
 from analysis.columns import TRIAL_COLUMNS, setting_of
 from analysis.load import Study
 from analysis.records import is_number, read_object, scalar
 from analysis.sparklines import Points
+from analysis.trial_files import untried
 from analysis.wording import listed
 from analysis.words import BAD
 
@@ -141,7 +143,8 @@ def diagnosis(account: Mapping[str, object]) -> dict[str, object]:
         "first sign": f"step {sign['step']} (epoch {sign.get('epoch')})" if known else None,
         "seen": f"{account['where']} at step {account.get('step')}" if account.get("where") else None,
         "remedies that worked": listed([remedy_text(each) for each in named if each.get("worked") is True]),
-        "remedies that did not": listed([remedy_text(each) for each in named if each.get("worked") is not True]),
+        "remedies that did not": listed([remedy_text(each) for each in named if each.get("worked") is False]),
+        "remedies not tried, for want of time": listed([words.remedy(name) for name in untried(account)]),
         "suffices in float32": modules_text([str(each) for each in in_float32]),
     }
     return {name: value for name, value in told.items() if value not in (None, "")}

@@ -11,6 +11,7 @@ from analysis.designs import design_of
 from analysis.factors import factors_of
 from analysis.headline import asked_about, headline
 from analysis.load import load_study
+from analysis.trial_files import untried
 
 SPACE = {
     "name": "upsample",
@@ -96,6 +97,25 @@ def test_divergence_comes_first_where_no_score_is_decided(tmp_path):
     trials = [trial for trial in grid(0.0) if not (trial.config["amp"] and trial.config["seed"] < 2)]
     trials += [broken(upsample, seed=seed) for upsample in ("deconv", "bilinear") for seed in range(2)]
     assert "diverged" in said(tmp_path, trials)[0]
+
+
+def test_a_remedy_that_was_not_tried_in_one_trial_has_not_failed_there(tmp_path):
+    trials = [broken("deconv", seed=seed) for seed in range(3)]
+    untried = {"name": "float32_head", "worked": None, "tried": False}
+    trials[2].account = ACCOUNT | {"remedies": [{"name": "bfloat16", "worked": True}, untried]}
+    told = said(tmp_path, [*trials, completed([0.5], upsample="bilinear")])
+    rerun = "We re-ran the step at which each of the 3 trials broke"
+    works = "a float32 head works in 2 of the 2 in which it was tried."
+    cut = "The search for remedies was cut short (diagnosis_budget_s): not tried were a float32 head in 1 of 3."
+    assert f"{rerun}: no remedy is known to work for all; {works}" in told
+    assert cut in told
+
+
+def test_an_old_account_that_was_cut_short_tried_what_it_lists_and_no_more():
+    remedies = [{"name": "float32", "worked": True}, {"name": "bfloat16", "worked": False}]
+    account = ACCOUNT | {"schema_version": 1, "remedies": remedies, "search_complete": False}
+    assert untried(account) == ["float32_head", "clipping", "guarded_statistics", "lower_scale"]
+    assert untried(account | {"search_complete": True}) == []
 
 
 def test_the_question_is_read_from_the_space_and_not_from_the_studys_name(tmp_path):

@@ -92,6 +92,14 @@ def test_a_diverged_trial_tells_why(tmp_path):
     assert part.capsule == "checkpoint_000000/capsule"
 
 
+def test_a_remedy_that_was_not_tried_is_not_among_those_that_did_not_work():
+    late = {"name": "lower_scale", "settings": {}, "finite": None, "worked": None, "tried": False}
+    account = {"schema_version": 2, "remedies": [*ACCOUNT["remedies"], late], "search_complete": False}
+    told = diagnosis(ACCOUNT | account)
+    assert told["remedies that did not"] == "clipping (clip_norm=1.0)"
+    assert told["remedies not tried, for want of time"] == "a lower loss scale"
+
+
 def test_an_account_of_odd_kinds_raises_nothing():
     odd = {"cause": ["a"], "first_sign": 3, "remedies": [{}, 7, {"name": 1, "settings": []}], "evidence": "none"}
     for account in (odd, odd | {"float32_modules": 5, "where": {}}, {"remedies": "x", "first_sign": {"step": "x"}}):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trials import predict, train
+from trials import predict, replay, train
 
 SMALL = ["width=4", "image_size=32", "epochs=2", "batch_size=8", "train_limit=32", "val_limit=8", "augment=flip"]
 
@@ -22,7 +22,9 @@ def table(path) -> list[dict[str, str]]:
 
 
 def train_arguments(out, *more: str, settings=SMALL) -> list[str]:
-    return [*(part for setting in settings for part in ("--set", setting)), "--out", str(out), *more]
+    """Of two settings of one name the later one counts."""
+    last = dict(setting.split("=", 1) for setting in settings)
+    return [*(part for name, value in last.items() for part in ("--set", f"{name}={value}")), "--out", str(out), *more]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_resuming_another_configuration_is_refused(trained, capsys):
     assert "another run: lr=0.001 there, 0.5 here" in capsys.readouterr().err
 
 
-FROZEN = [*SMALL, "amp=true", "loss_scale_init=1e30", "diagnosis_budget_s=1"]
+FROZEN = [*SMALL, "train_limit=64", "amp=true", "loss_scale_init=1e30", "diagnosis_budget_s=1"]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +114,7 @@ def frozen(tmp_path_factory):
 
 def test_a_frozen_runs_outcome_names_the_event(frozen):
     outcome = json.loads((frozen / "outcome.json").read_text())
-    assert (outcome["where"], outcome["step"], outcome["cause"]) == ("frozen", 4, "scale_collapse")
+    assert (outcome["where"], outcome["step"], outcome["cause"]) == ("frozen", 8, "scale_collapse")
 
 
 def test_a_run_that_froze_is_left_as_it_is_by_a_resume(frozen, capsys):
@@ -122,13 +124,35 @@ def test_a_run_that_froze_is_left_as_it_is_by_a_resume(frozen, capsys):
     assert before == {path: path.read_bytes() for path in frozen.rglob("*") if path.is_file()}
 
 
+def test_a_remedy_that_there_was_no_time_for_was_not_tried(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert train.main(train_arguments(out, settings=[*FROZEN, "diagnosis_budget_s=0"])) == 1
+    account = json.loads((out / "divergence.json").read_text())
+    assert {remedy["name"] for remedy in account["remedies"]} >= {"float32", "bfloat16", "float32_head", "lower_scale"}
+    assert {(remedy["tried"], remedy["worked"]) for remedy in account["remedies"]} == {(False, None)}
+    printed = capsys.readouterr().out
+    assert "remedy   none was tried" in printed
+    assert "search   cut short after 0 s: float32, bfloat16, float32_head, clipping, guarded_statistics, " in printed
+    assert f"with more time: python -m trials.replay {out / 'checkpoints/capsule'} --why --budget SECONDS" in printed
+
+
+def test_a_replay_says_that_its_search_was_cut_short_and_takes_more_time(frozen, capsys):
+    capsule = str(frozen / "checkpoints/capsule")
+    assert replay.main([capsule, "--why", "--budget", "0"]) == 0
+    assert "search      cut short after 0 s: float32, bfloat16, " in capsys.readouterr().out
+    assert replay.main([capsule, "--why", "--budget", "300"]) == 0
+    printed = capsys.readouterr().out
+    assert "search      cut short after 300 s" not in printed
+    assert '"tried": false' not in printed
+
+
 @pytest.mark.parametrize("what", ["continue", "rollback"])
 def test_a_run_that_goes_on_keeps_the_cause_of_its_first_event(what, tmp_path, capsys):
     assert train.main(train_arguments(tmp_path / "run", settings=[*FROZEN, f"on_divergence={what}"])) == 1
     outcome = json.loads((tmp_path / "run/outcome.json").read_text())
-    assert (outcome["epoch"], outcome["step"], outcome["cause"]) == (2, 4, "scale_collapse")
+    assert (outcome["epoch"], outcome["step"], outcome["cause"]) == (2, 8, "scale_collapse")
     assert (
-        "frozen in epoch 1, at step 4: every step of it was skipped; it went on to epoch 2" in capsys.readouterr().out
+        "frozen in epoch 1, at step 8: every step of it was skipped; it went on to epoch 2" in capsys.readouterr().out
     )
 
 

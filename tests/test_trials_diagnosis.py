@@ -192,7 +192,7 @@ def test_a_diagnosis_draws_nothing_from_the_runs_random_numbers(tiny, tmp_path):
 
 
 def test_a_frozen_run_has_an_account_and_is_not_called_diverged(tiny, tmp_path):
-    config = tiny(amp=True, loss_scale_init=2.0**100, max_skipped_run=100, epochs=2)
+    config = tiny(amp=True, loss_scale_init=2.0**100, max_skipped_run=100, epochs=2, train_limit=64)
     last = list(run(config, out=tmp_path))[-1]
     told = json.loads((tmp_path / FILE).read_text())
     assert (last.frozen, last.diverged, told["where"], told["cause"]) == (True, False, "frozen", "scale_collapse")

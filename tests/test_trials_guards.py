@@ -8,15 +8,18 @@ import pytest
 import torch
 
 from trials import checkpoint
+from trials.data import TrainLoader, prepare
 from trials.guards import Rollback
-from trials.numerics.health import lowest_loss_scale
+from trials.numerics.health import gradients_vanish
 from trials.outcome import outcome_of
 from trials.state import new_state
 from trials.step import forward
 from trials.training import run
 
 BROKEN = {"optimizer": "sgd", "lr": 1e30, "schedule": "constant", "momentum": 0.0}
-TOO_HIGH = {"amp": True, "loss_scale_init": 2.0**100}  # every step overflows until it is halved often enough
+# every step overflows until the scale is halved often enough; an epoch has the eight steps that freeze a run
+TOO_HIGH = {"amp": True, "loss_scale_init": 2.0**100, "train_limit": 64}
+LOWEST = 8 * 32 * 32 * 2.0**-23  # the loss scale under which gradients of a mean over a batch's pixels vanish
 
 
 def buffers(folder) -> dict[str, torch.Tensor]:
@@ -47,15 +50,14 @@ def test_too_many_skipped_steps_in_a_row_are_a_divergence(tiny):
 
 
 def test_a_loss_scale_under_which_gradients_vanish_is_a_divergence(tiny):
-    config = tiny(amp=True)
-    low = lowest_loss_scale(config)
-    assert low == 8 * 32 * 32 * 2.0**-23
-    last = list(run(tiny(amp=True, loss_scale_init=low)))[-1]
+    last = list(run(tiny(amp=True, loss_scale_init=LOWEST)))[-1]
     assert (last.diverged_where, last.diverged_step) == ("loss_scale", 1)
 
 
 def test_bfloat16_has_no_such_floor(tiny):
-    assert lowest_loss_scale(tiny(amp=True, amp_dtype="bfloat16")) == 0
+    batch = TrainLoader(prepare(tiny()), tiny(), torch.device("cpu")).batch(1, 0)
+    assert gradients_vanish(LOWEST, batch, tiny(amp=True))
+    assert not gradients_vanish(LOWEST, batch, tiny(amp=True, amp_dtype="bfloat16"))
 
 
 def test_the_floor_keeps_the_loss_scale_up(tiny):
@@ -166,9 +168,9 @@ def test_rollbacks_before_a_resume_count(tiny, tmp_path):
 
 
 def test_a_rolled_back_scale_that_froze_the_run_stays_fallen(tiny):
-    # 2**100 halves to 2**96 in an epoch of 4 steps; what the second one needs is learnt in the first
+    # 2**100 halves to 2**92 in an epoch of 8 steps; what the second one needs is learnt in the first
     history = list(run(tiny(**TOO_HIGH, on_divergence="rollback", epochs=2, max_skipped_run=1000)))
-    assert [m.loss_scale for m in history] == [2.0**96, 2.0**92]
+    assert [m.loss_scale for m in history] == [2.0**92, 2.0**84]
 
 
 def test_a_run_whose_every_epoch_was_rolled_back_has_not_completed(tiny, tmp_path):
@@ -178,7 +180,7 @@ def test_a_run_whose_every_epoch_was_rolled_back_has_not_completed(tiny, tmp_pat
 
 
 def test_going_on_validates_and_keeps_checkpoints(tiny, tmp_path):
-    config = tiny(amp=True, loss_scale_init=lowest_loss_scale(tiny(amp=True)), on_divergence="continue")
+    config = tiny(amp=True, loss_scale_init=LOWEST, on_divergence="continue")
     history = list(run(config, out=tmp_path))
     assert [m.diverged_where for m in history] == ["loss_scale"] * 2
     assert all(math.isfinite(m.val_dice) for m in history)

@@ -39,12 +39,12 @@ def test_a_probe_leaves_no_hooks():
 
 
 def test_the_forecast_of_a_doubling_layer_is_exact():
-    assert epochs_until_overflow([2.0**k for k in range(5, 11)]) == pytest.approx(6, abs=0.01)  # 2**10 to 2**16
+    assert epochs_until_overflow({k: 2.0**k for k in range(5, 11)}, 10) == pytest.approx(6, abs=0.01)  # 2**10 to 2**16
 
 
 @pytest.mark.parametrize("largest", [[1.0, 2.0, 4.0], [8.0, 4.0, 2.0, 1.0], [5.0] * 8])
 def test_there_is_no_forecast_without_growth(largest):
-    assert epochs_until_overflow(largest) is None
+    assert epochs_until_overflow(dict(enumerate(largest, 1)), len(largest)) is None
 
 
 def test_the_saturated_share_counts_exact_zeros_and_ones():
@@ -135,13 +135,13 @@ def test_a_huge_loss_scale_does_not_hide_the_gradient_norm():
 
 
 def test_the_forecast_is_of_the_layer_that_overflows_first():
-    largest = {"flat": [1000.0] * 8, "growing": [4.0 * 2**epoch for epoch in range(8)]}
-    layer, epochs = first_overflow(largest)
+    largest = {"flat": dict.fromkeys(range(1, 9), 1000.0), "growing": {epoch: 2.0 * 2**epoch for epoch in range(1, 9)}}
+    layer, epochs = first_overflow(largest, 8)
     assert (layer, epochs) == ("growing", pytest.approx(7, abs=0.01))
 
 
 def test_no_growth_is_no_forecast():
-    assert first_overflow({"flat": [1000.0] * 8}) == (None, None)
+    assert first_overflow({"flat": dict.fromkeys(range(1, 9), 1000.0)}, 8) == (None, None)
 
 
 def test_logits_are_saturated_where_their_sigmoid_is():

@@ -128,13 +128,21 @@ def test_a_missing_folder_is_named(tmp_path, capsys):
 
 
 def test_ctrl_c_ends_a_replay_with_a_word(exploded):
-    command = [sys.executable, "-u", "-m", "trials.replay", str(exploded), "--why"]
+    command = [sys.executable, "-u", "-c", REPLAY, str(exploded)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.readline()  # then the step is run again, and every remedy after it
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     assert process.returncode == 130
     assert said == "\ninterrupted; the capsule is as it was\n"
+
+
+REPLAY = """
+import signal, sys
+from trials import replay
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+sys.exit(replay.main([sys.argv[1], "--why"]))
+"""
 
 
 def test_the_steps_since_the_first_sign_show_the_scale_they_were_taken_under(tiny, tmp_path, capsys):

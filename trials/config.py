@@ -61,10 +61,10 @@ class TrialConfig:
     loss_scale_growth_interval: int = _number(2000, 1)  # good steps until the scale doubles
 
     # A run has diverged at a value that is not finite, or at the first of these; it is frozen where a whole epoch's
-    # steps were skipped.
-    min_loss_scale: float = _number(0.0, 0)  # 0: the scale under which a pixel's gradient vanishes in float16
+    # steps, at least eight, were skipped.
+    min_loss_scale: float = _number(0.0, 0)  # 0: where no pixel's gradient survives in float16, whatever the loss
     max_skipped_run: int = _number(50, 1)  # steps skipped in a row
-    max_val_loss_ratio: float = _number(3.0, 1)  # validation loss over its best, while the training loss is not
+    max_val_loss_ratio: float = _number(3.0, 1)  # validation loss over its best (and above that of 0.5 everywhere)
     val_loss_patience: int = _number(2, 1)  # epochs in a row beyond that ratio; one alone is often a passing lag
     diagnosis_budget_s: float = _number(60.0, 0)  # for the search for remedies, after a divergence
 

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from torch import nn
 
 from trials.data import Prepared, evaluation_batches
-from trials.losses import LOSSES, bce_loss, score
+from trials.losses import LOSSES, bce_loss, score, uninformed_loss
 from trials.metrics import overlap_per_image, soft_batch_dice
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ BEST_MASKS, BEST_SCORES = "best_validation.safetensors", "best_validation.csv"
 class Evaluation:
     """loss, bce: mean over images; dice_soft: mean over batches; dice, iou: each image's, float64 N.
 
+    uninformed_loss: what the loss would be if every output said 0.5.
     masks_packed: uint8 N,ceil(H*W/8), np.packbits of each predicted mask.
     """
 
     loss: float
+    uninformed_loss: float
     bce: float
     dice_soft: float
     dice: np.ndarray
@@ -42,7 +44,7 @@ def evaluate(
 ) -> Evaluation | None:
     """The scores on the pictures at these positions; None where the network's output is not finite."""
     model.eval()
-    losses, bces, soft, dice, iou, masks, sizes = [], [], [], [], [], [], []
+    losses, uninformed, bces, soft, dice, iou, masks, sizes = [], [], [], [], [], [], [], []
     for batch in evaluation_batches(prepared, indices, config, device):
         outputs = model(batch.images)
         if not torch.isfinite(outputs).all():  # binary cross entropy refuses NaN
@@ -51,6 +53,7 @@ def evaluate(
         predicted = scored.probabilities > 0.5
         overlap = overlap_per_image(predicted, batch.targets, batch.valid)
         losses.append(LOSSES[config.loss](scored, config).item())
+        uninformed.append(uninformed_loss(batch.targets, batch.valid, config).item())
         bces.append(bce_loss(scored, config).item())
         soft.append(soft_batch_dice(scored.probabilities, batch.targets, batch.valid).item())
         dice.append(overlap.dice.cpu().numpy())
@@ -59,6 +62,7 @@ def evaluate(
         sizes.append(len(predicted))
     return Evaluation(
         loss=float(np.average(losses, weights=sizes)),
+        uninformed_loss=float(np.average(uninformed, weights=sizes)),
         bce=float(np.average(bces, weights=sizes)),
         dice_soft=float(np.mean(soft)),
         dice=np.concatenate(dice),

@@ -1,9 +1,12 @@
 """Losses on float32 outputs, outside autocast. A new one is a function and a line in LOSSES.
 
+A line in GRADIENT_BOUNDS says how large its gradient can be; without one, no loss scale counts as too low for it.
+
 Each takes a `Scored` batch and the configuration and gives one number. Pixels with `valid` 0 (the border, where it
 is ignored) take no part.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,8 +71,12 @@ def focal_loss(scored: Scored, config: "TrialConfig") -> Tensor:
 def hard_bce_loss(scored: Scored, config: "TrialConfig") -> Tensor:
     """Mean BCE of the hardest `hard_fraction` of the batch's pixels (online hard example mining, arXiv 1604.03540)."""
     bce = (scored.bce * scored.valid).flatten()
-    num_hard = max(1, round(config.hard_fraction * int(scored.valid.sum())))
-    return bce.topk(num_hard).values.mean()
+    return bce.topk(num_hard(scored.valid, config)).values.mean()
+
+
+def num_hard(valid: Tensor, config: "TrialConfig") -> int:
+    """How many pixels `hard_bce_loss` takes, at least one."""
+    return max(1, round(config.hard_fraction * int(valid.sum())))
 
 
 LOSSES = {
@@ -78,4 +85,48 @@ LOSSES = {
     "bce_dice": bce_dice_loss,
     "focal": focal_loss,
     "hard_bce": hard_bce_loss,
+}
+
+
+def uninformed_loss(targets: Tensor, valid: Tensor, config: "TrialConfig") -> Tensor:
+    """The loss where every output says 0.5; B,1,H,W -> a scalar."""
+    return LOSSES[config.loss](score(torch.full_like(targets, 0.5), targets, valid, "sigmoid"), config)
+
+
+def bce_bound(targets: Tensor, valid: Tensor, config: "TrialConfig") -> float:
+    """p - t over the number of pixels; p is the probability of the logit, t its target."""
+    return 1 / max(1.0, float(valid.sum()))
+
+
+def dice_bound(targets: Tensor, valid: Tensor, config: "TrialConfig") -> float:
+    """p (1 - p), at most 1/4, times a slope of at most 2 / (sum of p and t); p may be 0 everywhere else."""
+    return 0.5 / (float((targets * valid).sum()) + DICE_LOSS_SMOOTH)
+
+
+def bce_dice_bound(targets: Tensor, valid: Tensor, config: "TrialConfig") -> float:
+    """The sum of both."""
+    return bce_bound(targets, valid, config) + dice_bound(targets, valid, config)
+
+
+def focal_bound(targets: Tensor, valid: Tensor, config: "TrialConfig") -> float:
+    """The slope of -w**gamma log(1 - w) by the logit, w the probability of the wrong class; largest at or before 1."""
+    wrong = torch.linspace(0, 1, 1001, dtype=torch.float64)
+    right, gamma = 1 - wrong, config.focal_gamma
+    slope = wrong**gamma * (wrong - gamma * torch.xlogy(right, right))
+    return float(slope.max()) * bce_bound(targets, valid, config)
+
+
+def hard_bce_bound(targets: Tensor, valid: Tensor, config: "TrialConfig") -> float:
+    """As BCE, over the pixels that are taken."""
+    return 1 / num_hard(valid, config)
+
+
+# What the gradient with respect to any logit of a batch cannot exceed, whatever the network says:
+# (targets and valid B,1,H,W, configuration) -> a number above 0.
+GRADIENT_BOUNDS: dict[str, Callable[[Tensor, Tensor, "TrialConfig"], float]] = {
+    "bce": bce_bound,
+    "dice": dice_bound,
+    "bce_dice": bce_dice_bound,
+    "focal": focal_bound,
+    "hard_bce": hard_bce_bound,
 }

@@ -10,6 +10,7 @@ import torch
 
 from trials.data import DRAWS, TrainLoader, prepare
 from trials.numerics import capsule
+from trials.numerics.account import search_gap
 from trials.numerics.again import Taken, restored, take_again
 from trials.numerics.capsule import Capsule
 from trials.numerics.diagnosis import diagnose
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--why", action="store_true", help="cause, remedies and the modules that need float32, too")
     what.add_argument("--from-first", action="store_true", help="every step from the first sign on; needs the data")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="for the search of --why; default: the run's")
     parser.add_argument("--data-root", help="where the data lie here, for --from-first")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="default: cpu")
     options = parser.parse_args(arguments)
@@ -35,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.from_first:
             from_first(kept, options.data_root, device)
         else:
-            last_step(kept, device, options.why)
+            last_step(kept, device, options.why, options.budget)
     except (ValueError, OSError) as error:
         print(f"trials.replay: {error}", file=sys.stderr)
         return 2
@@ -45,8 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def last_step(kept: Capsule, device: torch.device, why: bool) -> None:
-    """Prints what the step of the event does; and why, if that is asked for."""
+def last_step(kept: Capsule, device: torch.device, why: bool, budget_s: float | None = None) -> None:
+    """Prints what the step of the event does; and why, if that is asked for. budget_s: for the search; None: as it was.
+
+    A search that was cut short is said after its outcome.
+    """
     place = kept.facts["event"]
     seen = "frozen" if kept.where == "frozen" else f"diverged: {kept.where}"
     print(f"step {place['step']} (epoch {place['epoch']}, batch {place['batch']}), {seen}")
@@ -56,7 +61,10 @@ def last_step(kept: Capsule, device: torch.device, why: bool) -> None:
     print(to_text(found))
     print(compared(kept, found))
     if why:
-        print(json.dumps(diagnose(kept, kept.config.diagnosis_budget_s, device), indent=2))
+        account = diagnose(kept, kept.config.diagnosis_budget_s if budget_s is None else budget_s, device)
+        print(json.dumps(account, indent=2))
+        if gap := search_gap(account):
+            print(f"search      {gap}" + ("; --budget SECONDS gives it more" * (account["search_cut_by"] == "time")))
 
 
 def replay(kept: Capsule, device: torch.device | None = None) -> Taken:

@@ -64,7 +64,7 @@ class Watch:
     monitor: Monitor
     statistics: RunningStatistics | None  # guarded, or not
     recorder: Recorder
-    largest: dict[str, list[float]] = field(default_factory=dict)  # each layer's largest activation, an epoch each
+    largest: dict[str, dict[int, float]] = field(default_factory=dict)  # each layer's largest activation, by epoch
     loss_scale: float | None = None  # as the host knows it; None without AMP
     batch_index: int = 0  # of the step's batch in its epoch
 
@@ -128,7 +128,7 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     state.saved_seconds = state.seconds
     if "best_val_dice" in content and state.best_epoch:  # an older one, whose only metric it was
         state.best_value = content["best_val_dice"]
-    watch.largest, watch.monitor.skipped_run = content.get("largest", {}), content.get("skipped_run", 0)
+    watch.largest, watch.monitor.skipped_run = _by_epoch(content.get("largest", {})), content.get("skipped_run", 0)
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
     if "recorder" in content:  # not in an older one
         watch.recorder.take_up(content["recorder"], next(state.model.parameters()).device)
@@ -136,6 +136,11 @@ def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None
     torch.set_rng_state(content["rng"])
     if torch.cuda.is_available() and len(content["cuda_rng"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(content["cuda_rng"])
+
+
+def _by_epoch(largest: dict[str, Any]) -> dict[str, dict[int, float]]:
+    """As older checkpoints had it, a list with a value for each epoch, too."""
+    return {name: dict(enumerate(own, 1)) if isinstance(own, list) else own for name, own in largest.items()}
 
 
 def save_interval(config: TrialConfig, num_parameters: int) -> int:

@@ -215,15 +215,19 @@ def _summary(outcome: Outcome, out: Path) -> str:
 def _why(told: dict[str, Any], outcome: Outcome, out: Path) -> str:
     """The account of the first event in a few lines."""
     place = "".join(f", {told[key]}" for key in ("phase", "module", "op") if told[key])
-    cures = ", ".join(remedy["name"] for remedy in told["remedies"] if remedy["worked"])
-    cures = cures or ("none of those tried" if told["remedies"] else "none was tried")
+    tried = [remedy for remedy in told["remedies"] if remedy.get("tried", True)]
+    cures = ", ".join(remedy["name"] for remedy in tried if remedy["worked"])
+    cures = cures or ("none of those tried" if tried else "none was tried")
     seen = "every step of it was skipped" if told["where"] == "frozen" else told["where"]
     went_on = f"; it went on to epoch {outcome.epoch}" if outcome.epoch > told["epoch"] else ""
+    folder = out / checkpoint.FOLDER / CAPSULE
+    gap = None if told.get("search_cut_by") == "sets" else account.search_gap(told)  # it had tried every remedy
+    more = f"search   {gap}; with more time: python -m trials.replay {folder} --why --budget SECONDS\n" if gap else ""
     return (
         f"epoch {told['epoch']}, at step {told['step']}: {seen}{went_on}\n"
         f"cause    {told['cause']}{place}; blame: {told['blame']}\n"
-        f"remedy   {cures} (judged by this one step)\n"
-        f"details  {out / ACCOUNT}; python -m trials.replay {out / checkpoint.FOLDER / CAPSULE}"
+        f"remedy   {cures} (judged by this one step)\n{more}"
+        f"details  {out / ACCOUNT}; python -m trials.replay {folder}"
     )
 
 

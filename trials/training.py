@@ -18,7 +18,7 @@ from trials.losses import LOSSES, score
 from trials.measurements import METRICS, EpochMetrics
 from trials.numerics.account import CAPSULE, Account
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
-from trials.numerics.health import Divergence, earliest, lowest_loss_scale
+from trials.numerics.health import FROZEN_AFTER, Divergence, earliest, gradients_vanish, highest_loss
 from trials.numerics.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
@@ -85,11 +85,10 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         trained = train_epoch(state, loader, watch, epoch, config)
         is_over = trained.divergence is not None and not goes_on
         evaluation = None if is_over else evaluate(state.model, prepared, val_indices, config, device)
-        event = trained.divergence or _divergence_after_epoch(state, trained, evaluation, config)
+        after = _divergence_after_epoch(state, watch, trained, evaluation, config)
+        event = trained.divergence or after
         is_first_event = event is not None and account is None
         state.epoch = epoch
-        for layer, largest in largest_by_layer(trained.watched.layers).items():
-            watch.largest.setdefault(layer, []).append(largest)
         if out is not None:
             _append_layers(out, trained.watched, epoch)
             if account:
@@ -107,6 +106,9 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         if rolled_back:
             event = None
             start_again(watch, state, config)
+        else:
+            for layer, largest in largest_by_layer(trained.watched.layers).items():
+                watch.largest.setdefault(layer, {})[epoch] = largest
         measured = _measured(trained, evaluation, is_over)
         improved = not rolled_back and _note_best(state, measured[config.metric], METRICS[config.metric].mode)
         if improved and out is not None:
@@ -143,7 +145,7 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
         losses.append(loss)
         sizes.append(len(batch.images))
         num_skipped += skipped
-        divergence = divergence or _divergence_at_step(state, watch, config)
+        divergence = divergence or _divergence_at_step(state, watch, batch, config)
         if divergence:
             watch.recorder.stop()
             if config.on_divergence != "continue":
@@ -196,29 +198,36 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
     return measured, skipped
 
 
-def _divergence_at_step(state: State, watch: Watch, config: TrialConfig) -> Divergence | None:
+def _divergence_at_step(state: State, watch: Watch, batch: Batch, config: TrialConfig) -> Divergence | None:
     """What the host knows already, and at steps at which it may wait, what the device knows."""
     if watch.health.may_read(state.step) and (seen := watch.health.first_divergence()):
         return seen
     if not config.amp:
         return None
-    if watch.loss_scale is not None and watch.loss_scale <= lowest_loss_scale(config):
+    if watch.loss_scale is not None and gradients_vanish(watch.loss_scale, batch, config):
         return Divergence(state.step, "loss_scale")
     return Divergence(state.step, "skipped_steps") if watch.monitor.skipped_run >= config.max_skipped_run else None
 
 
 def _divergence_after_epoch(
-    state: State, trained: TrainedEpoch, evaluation: Evaluation | None, config: TrialConfig
+    state: State, watch: Watch, trained: TrainedEpoch, evaluation: Evaluation | None, config: TrialConfig
 ) -> Divergence | None:
+    """What validation shows, and whether no step was taken; also counts the epochs in which validation was too high.
+
+    It is asked of every epoch, also where training had diverged: that count is of epochs in a row.
+    """
     where = "val_outputs" if evaluation is None else None
     if evaluation is not None and not math.isfinite(evaluation.loss):
         where = "val_loss"
-    is_high = evaluation is not None and evaluation.loss > config.max_val_loss_ratio * state.best_val_loss
-    is_high = is_high and trained.loss <= config.max_val_loss_ratio * state.best_train_loss
+    is_high = False
+    if evaluation is not None:
+        ratio, floor = config.max_val_loss_ratio, evaluation.uninformed_loss
+        is_high = evaluation.loss > highest_loss(state.best_val_loss, floor, ratio)
+        is_high = is_high and trained.loss <= highest_loss(state.best_train_loss, floor, ratio)
     state.high_val_epochs = state.high_val_epochs + 1 if is_high else 0
     if where is None and state.high_val_epochs >= config.val_loss_patience:
         where = "val_loss"
-    if where is None and trained.num_skipped_steps == trained.num_steps:
+    if where is None and trained.num_skipped_steps == trained.num_steps and watch.monitor.skipped_run >= FROZEN_AFTER:
         where = "frozen"
     return Divergence(state.step, where) if where else None
 
@@ -274,7 +283,7 @@ def _metrics(
     watched = trained.watched
     divergence = event if event and event.where != "frozen" else None
     told = account.told if account and event and account.told["step"] == event.step else {}
-    tight, (overflow_layer, overflow_in_epochs) = tightest(watched.layers), first_overflow(watch.largest)
+    tight, (overflow_layer, overflow_in_epochs) = tightest(watched.layers), first_overflow(watch.largest, state.epoch)
     return EpochMetrics(
         epoch=state.epoch,
         **measured,

@@ -2,16 +2,18 @@
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trials.numerics import capsule
+from trials.numerics.counterfactuals import MAX_SETS
 from trials.numerics.diagnosis import diagnose, undiagnosed
 from trials.numerics.health import Divergence
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1: a remedy that there was no time for was missing
 FILE, CAPSULE = "divergence.json", "capsule"  # beside the checkpoints
 
 
@@ -19,6 +21,28 @@ def read(folder: Path) -> dict[str, Any] | None:
     """The account in a folder; None where there is none."""
     path = folder / FILE
     return json.loads(path.read_text()) if path.is_file() else None
+
+
+def search_gap(account: Mapping[str, Any]) -> str | None:
+    """What the search for remedies left out, and why, as a clause; None where it came to its end.
+
+    account: divergence.json's content, or what `diagnose` gives.
+    """
+    if account["search_complete"]:
+        return None
+    if error := account["evidence"].get("error"):
+        return f"not made: re-running the step raised {error}"
+    named = [remedy["name"] for remedy in account["remedies"]]
+    untried = [remedy["name"] for remedy in account["remedies"] if not remedy.get("tried", True)]
+    missing = [f"{', '.join(untried)} not tried"] if untried else []
+    if account["float32_modules"]:
+        missing.append(f"fewer than the {len(account['float32_modules'])} modules listed may suffice in float32")
+    elif "float32" in named and "float32" not in untried:
+        missing.append("the search for modules that need float32 did not end")
+    budget_s, cut_by = account.get("search_budget_s"), account.get("search_cut_by")
+    after = "cut short" if budget_s is None else f"cut short after {budget_s:g} s"
+    after = f"cut short after {MAX_SETS} sets of modules" if cut_by == "sets" else after
+    return f"{after}: {'; '.join(missing)}" if missing else after
 
 
 class Account:
@@ -66,6 +90,8 @@ class Account:
             "float32_modules": found["float32_modules"],
             "float32_step": found["float32_step"],
             "search_complete": found["search_complete"],
+            "search_cut_by": found["search_cut_by"],
+            "search_budget_s": found["search_budget_s"],
             "evidence": found["evidence"],
             "on_divergence": kept.config.on_divergence,
             "capsule": {"folder": CAPSULE, "sha256": kept.facts["sha256"]},

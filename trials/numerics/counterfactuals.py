@@ -44,10 +44,11 @@ class Remedy:
 
     name: str
     settings: dict[str, Any]  # TrialConfig fields
-    finite: bool  # outputs, loss, weights and buffers; and the step was taken
-    gradient_cosine: float | None  # with float32's; None where one of them is zero or not finite
-    update_cosine: float | None
-    worked: bool
+    finite: bool | None = None  # outputs, loss, weights and buffers; and the step was taken; None: not tried
+    gradient_cosine: float | None = None  # with float32's; None where one of them is zero or not finite
+    update_cosine: float | None = None
+    worked: bool | None = None  # None: not tried, or there is nothing to judge it by
+    tried: bool = True  # False where the time for the search was over before, or before it could come to an end
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,12 @@ class Counterfactuals:
     float32: Taken
     remedies: tuple[Remedy, ...]
     float32_modules: FloatSet | None  # None: not searched, or none helps
-    is_whole: bool = True  # False where the search was cut short
+    cut_by: str | None = None  # what ended the search before its end: "time", or "sets", MAX_SETS of them
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the search came to its end."""
+        return self.cut_by is None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it, without the step itself."""
@@ -74,6 +80,7 @@ class Counterfactuals:
             "float32_modules": list(self.float32_modules.names) if self.float32_modules else None,
             "float32_step": {"finite": self.float32.is_finite, "loss": self.float32.loss},
             "search_complete": self.is_whole,
+            "search_cut_by": self.cut_by,
         }
 
 
@@ -101,16 +108,18 @@ def counterfactuals(
     remedies = []
     for name, settings in tries:
         if deadline.passed():
-            return Counterfactuals(float32, tuple(remedies), None, is_whole=False)
+            remedies.append(Remedy(name, settings, tried=False))
+            continue
         remedies.append(
             remedy(name, settings, take_again(kept, changes=settings, loss_scale=scale, device=device), float32)
         )
     if not config.amp:
-        return Counterfactuals(float32, tuple(remedies), None)
+        return Counterfactuals(float32, tuple(remedies), None, None if all(r.tried for r in remedies) else "time")
     remedies.append(lower_scale(kept, float32, deadline, device))
     modules = smallest_float32_set(kept, float32, scale, deadline, device, suspect) if float32.is_finite else None
-    is_whole = not deadline.passed() and (modules is None or modules.is_smallest)
-    return Counterfactuals(float32, tuple(remedies), modules, is_whole)
+    is_late = deadline.passed() or not all(r.tried for r in remedies)
+    cut_by = "time" if is_late else "sets" if modules and not modules.is_smallest else None
+    return Counterfactuals(float32, tuple(remedies), modules, cut_by)
 
 
 def float32_step(kept: Capsule, device: torch.device) -> Taken:
@@ -142,13 +151,18 @@ def agreement(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float | Non
 
 
 def lower_scale(kept: Capsule, float32: Taken, deadline: Deadline, device: torch.device) -> Remedy:
-    """The highest lower loss scale under which the step is finite; the last tried where there is none."""
+    """The highest lower loss scale under which the step is finite; the last tried where there is none.
+
+    Not tried where the time was over before a scale was found, or before all were.
+    """
     scale = min(restored(kept).scaler.get_scale() / LOWER_BY, 2.0**127)
     while True:
+        if deadline.passed():
+            return Remedy("lower_scale", {"loss_scale_init": scale}, tried=False)
         found = remedy(
             "lower_scale", {"loss_scale_init": scale}, take_again(kept, loss_scale=scale, device=device), float32
         )
-        if found.finite or scale / LOWER_BY < MIN_LOSS_SCALE or deadline.passed():
+        if found.finite or scale / LOWER_BY < MIN_LOSS_SCALE:
             return found
         scale /= LOWER_BY if scale < 2.0**24 else 2.0**12  # from absurd scales in long steps
 

@@ -125,15 +125,16 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
         "op": verdict.op,
         "evidence": facts(evidence, batch_problem),
         **others.to_dict(),
+        "search_budget_s": budget_s,
     }
 
 
 def undiagnosed(error: str) -> dict[str, Any]:
     """What `diagnose` gives where the step could not be taken again."""
-    nothing = dict.fromkeys(("phase", "module", "op", "float32_modules", "float32_step"))
+    nothing = dict.fromkeys(("phase", "module", "op", "float32_modules", "float32_step", "search_budget_s"))
     evidence = {"error": error}
     verdict = {"cause": "undetermined", "blame": "unknown", "evidence": evidence, "remedies": []}
-    return {**verdict, **nothing, "search_complete": False}
+    return {**verdict, **nothing, "search_complete": False, "search_cut_by": None}
 
 
 def problem_of_batch(kept: Capsule) -> str | None:

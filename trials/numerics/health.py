@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from trials.losses import GRADIENT_BOUNDS
 from trials.numerics.flat import all_finite
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
+    from trials.data import Batch
 
 NEVER = torch.iinfo(torch.int64).max
 READ_LATE = 16  # steps between two looks from the host where each look would wait for the device
@@ -17,6 +19,8 @@ EVENTS = (  # all that Divergence.where may be
     *("targets", "outputs", "loss", "weights", "buffers", "val_outputs"),
     *("loss_scale", "skipped_steps", "val_loss", "frozen"),
 )
+FROZEN_AFTER = 8  # skipped steps in a row: the first ones of a sane run, whose loss scale may begin too high, are fewer
+SMALLEST_BOUND = 0.25  # of GRADIENT_BOUNDS, times the number of pixels
 PLACES = ("targets", "outputs", "loss", "weights", "buffers")  # the order in which one step reaches them
 
 
@@ -25,7 +29,7 @@ class Divergence:
     """The step (counted over the whole run, from 1) and what went wrong there.
 
     where: not finite: targets (or outside 0..1), outputs, loss, weights, buffers, val_outputs; too low: loss_scale; too
-    many: skipped_steps; too high: val_loss; no step taken for an epoch: frozen.
+    many: skipped_steps; too high: val_loss; no step taken for an epoch, and for FROZEN_AFTER steps: frozen.
     """
 
     step: int
@@ -119,16 +123,31 @@ def earliest(*events: Divergence | None) -> Divergence | None:
     return min((event for event in events if event), key=lambda event: event.step, default=None)
 
 
-def lowest_loss_scale(config: "TrialConfig") -> float:
-    """The loss scale at or below which a run has diverged.
-
-    Where the setting leaves it open: a mean over N pixels gives one at most 1/N of gradient, and at a scale of
-    N * 2**-23 that is two of float16's smallest steps (2**-24), so that half of it is one and a quarter of it nothing.
-    bfloat16 has float32's exponents and no such floor.
-    """
+def gradients_vanish(loss_scale: float, batch: "Batch", config: "TrialConfig") -> bool:
+    """Whether the loss scale is so low that the run has diverged."""
     if config.min_loss_scale > 0 or config.amp_dtype != "float16":
-        return config.min_loss_scale
-    return config.batch_size * config.image_size**2 * 2.0**-23
+        return loss_scale <= config.min_loss_scale
+    if loss_scale * SMALLEST_BOUND > batch.targets.numel() * 2.0**-23:
+        return False  # whatever the loss and the targets are: the device is not waited for
+    return loss_scale <= lowest_loss_scale(batch, config)
+
+
+def lowest_loss_scale(batch: "Batch", config: "TrialConfig") -> float:
+    """The loss scale at which not even the largest gradient that a pixel of the batch can have survives in float16.
+
+    It is two of float16's smallest steps (2**-24) there, so that half of it is one and a quarter of it nothing. 0 for
+    a loss that states no bound (trials/losses.py).
+    """
+    bound = GRADIENT_BOUNDS.get(config.loss)
+    return 2.0**-23 / bound(batch.targets, batch.valid, config) if bound else 0.0
+
+
+def highest_loss(best: float, uninformed: float, ratio: float) -> float:
+    """The highest loss that is not too high: `ratio` times the best, but never below that of outputs of 0.5 everywhere.
+
+    Without that floor, a run whose best is 0.002 would be called diverged at 0.0065, while it predicts well.
+    """
+    return max(ratio * best, uninformed)
 
 
 def non_finite_state(model: nn.Module) -> str | None:

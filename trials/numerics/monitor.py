@@ -92,7 +92,8 @@ class Monitor:
         return least > 0 and largest < 1
 
     def _probabilities(self, outputs: Tensor) -> Tensor:
-        return outputs if self._head == "sigmoid" else torch.sigmoid(outputs)
+        """As the loss sees them: it takes logits in float32, in half they would be 1 from 8.3 on."""
+        return outputs if self._head == "sigmoid" else torch.sigmoid(outputs.float())
 
     def before_update(self, scale: float) -> None:
         """Between backward and the optimiser's step; gradients are still multiplied by `scale`."""
@@ -191,29 +192,36 @@ def _largest(activation_max: float) -> float:
     return activation_max if math.isfinite(activation_max) else math.inf
 
 
-def first_overflow(largest: Mapping[str, list[float]]) -> tuple[str | None, float | None]:
-    """The layer that reaches float16's limit first, if each grows on as it did, and in how many epochs; None, None."""
-    found = {layer: left for layer, own in largest.items() if (left := epochs_until_overflow(own)) is not None}
+def first_overflow(largest: Mapping[str, Mapping[int, float]], epoch: int) -> tuple[str | None, float | None]:
+    """The layer that reaches float16's limit first, and in how many epochs from this one; None, None."""
+    found = {
+        layer: left for layer, own in largest.items() if (left := epochs_until_overflow(own, epoch)) is not None
+    }
     layer = min(found, key=lambda name: found[name], default=None)
     return (layer, found[layer]) if layer is not None else (None, None)
 
 
-def epochs_until_overflow(largest: list[float]) -> float | None:
-    """In how many epochs a layer's largest activation reaches float16's limit, if it grows on as it did.
+def epochs_until_overflow(largest: Mapping[int, float], epoch: int) -> float | None:
+    """In how many epochs from this one a layer's largest activation reaches float16's limit, if it grows on as it did.
 
-    largest: one value an epoch, the last FORECAST_EPOCHS of them are used. A straight line through their logarithms;
-    None where there are fewer than four, where it does not grow, or where it is farther away than FORECAST_LIMIT.
+    largest: by epoch; those that are not finite, or older than FORECAST_EPOCHS, are left out. A straight line through
+    the logarithms; None where there are fewer than four, where it does not grow, or where it is farther away than
+    FORECAST_LIMIT.
     """
-    recent = [value for value in largest[-FORECAST_EPOCHS:] if math.isfinite(value) and value > 0]
+    recent = {
+        at: value
+        for at, value in largest.items()
+        if epoch - FORECAST_EPOCHS < at <= epoch and math.isfinite(value) and value > 0
+    }
     if len(recent) < 4:
         return None
-    logs = torch.tensor(recent, dtype=torch.float64).log2()
-    epochs = torch.arange(len(recent), dtype=torch.float64)
+    epochs = torch.tensor(list(recent), dtype=torch.float64)
+    logs = torch.tensor(list(recent.values()), dtype=torch.float64).log2()
     slope = ((epochs - epochs.mean()) * (logs - logs.mean())).sum() / ((epochs - epochs.mean()) ** 2).sum()
     if slope <= 0:
         return None
-    left = (math.log2(HALF_MAX) - logs[-1]) / slope
-    return max(0.0, float(left)) if left <= FORECAST_LIMIT else None
+    left = float((math.log2(HALF_MAX) - logs[-1]) / slope + epochs[-1]) - epoch
+    return max(0.0, left) if left <= FORECAST_LIMIT else None
 
 
 def layer_lines(watched: Watched, epoch: int) -> list[dict]:

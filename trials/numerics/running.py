@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from trials.data import Batch
-from trials.losses import LOSSES, score
+from trials.losses import LOSSES, score, uninformed_loss
 from trials.numerics.again import restored, take
 from trials.numerics.capsule import Capsule
 from trials.numerics.counterfactuals import Remedy
+from trials.numerics.health import highest_loss
 
 FAR = 2.0  # the statistics are to blame where the right ones at least halve the loss
 Norms = dict[str, nn.modules.batchnorm._BatchNorm]
@@ -21,6 +22,7 @@ class Validated:
     """The validation loss after the step under each kind of statistics, NaN where outputs are not finite."""
 
     best: float | None  # of the epochs before; in the first epoch the usual loss in training
+    uninformed: float  # if every output said 0.5
     running: float
     of_batch: float  # each image batch normalised by itself
     recalibrated: float  # running statistics taken anew from the training batch
@@ -30,15 +32,17 @@ class Validated:
     def remedy(self, max_ratio: float) -> Remedy:
         """Statistics taken anew: judged by the validation, since the step itself is right."""
         finite = math.isfinite(self.recalibrated)
-        cured = finite and self.best is not None and self.recalibrated < max_ratio * self.best  # else unknown
-        return Remedy("recalibrated_statistics", {}, finite, None, None, worked=cured)
+        worked = finite and self.recalibrated <= self._limit(max_ratio) if self.best is not None else None
+        return Remedy("recalibrated_statistics", {}, finite, None, None, worked)
+
+    def _limit(self, max_ratio: float) -> float:
+        return -math.inf if self.best is None else highest_loss(self.best, self.uninformed, max_ratio)
 
     def is_explosion(self, max_ratio: float) -> bool:
         """Whether the statistics alone are to blame."""
         cured = min((loss for loss in (self.of_batch, self.recalibrated) if math.isfinite(loss)), default=math.nan)
-        limit = max_ratio * self.best if self.best is not None else -math.inf
         is_far = not math.isfinite(self.running) or FAR * cured < self.running
-        return cured < limit and is_far
+        return cured <= self._limit(max_ratio) and is_far
 
 
 def validated(kept: Capsule, device: torch.device, usual_loss: float | None) -> Validated:
@@ -61,6 +65,7 @@ def validated(kept: Capsule, device: torch.device, usual_loss: float | None) -> 
     best = min(finite, key=lambda name: finite[name], default=None)
     return Validated(
         best=usual_loss if kept.state.facts["best_val_loss"] is None else kept.state.facts["best_val_loss"],
+        uninformed=float(uninformed_loss(images.targets, images.valid, kept.config)),
         running=running,
         of_batch=of_batch,
         recalibrated=recalibrated,
