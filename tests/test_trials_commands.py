@@ -171,7 +171,7 @@ def test_an_interrupted_diagnosis_is_made_by_the_resume(tmp_path):
 
 def test_a_terminated_run_has_an_outcome(tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "trials.train", *train_arguments(out, "--set", "epochs=500")]
+    command = [sys.executable, "-m", "trials.train", *train_arguments(out, settings=[*SMALL, "epochs=500"])]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(out / "result.json", process)
     process.terminate()
