@@ -36,7 +36,7 @@ def is_off(trials: pd.DataFrame, name: str) -> pd.Series:
 def event_counts(epochs: pd.DataFrame) -> pd.Series:
     """In how many epochs a trial met an event, by folder; trials without one are left out."""
     frozen = epochs["frozen"].eq(1) if "frozen" in epochs else pd.Series(False, epochs.index)
-    return epochs.loc[epochs["diverged"] | frozen, "folder"].value_counts()
+    return epochs.loc[epochs["diverged"] | epochs["rolled_back"] | frozen, "folder"].value_counts()
 
 
 def fates(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFrame:

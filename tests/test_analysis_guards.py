@@ -96,6 +96,14 @@ def test_a_run_whose_last_epoch_measured_nothing_did_not_live(tmp_path):
     assert fates(study.trials, study.epochs, "val_dice")["fate"].to_list() == ["broke", "lived"]
 
 
+def test_an_epoch_that_was_rolled_back_is_an_event_too(tmp_path):
+    trial = completed([0.1, 0.2, 0.6], **settings() | {"on_divergence": "rollback"})
+    trial.lines[1] |= {"rolled_back": True, "num_rollbacks": 1}
+    study, _ = studied(tmp_path, [trial])
+    assert study.trials["outcome"].to_list() == ["completed"]
+    assert fates(study.trials, study.epochs, "val_dice")[["met_event", "fate"]].to_numpy().tolist() == [[True, "lived"]]
+
+
 def test_untrained_weights_are_no_life(tmp_path):
     frozen = completed([0.1, 0.1, 0.1], **settings())
     frozen.lines[-1] |= {"num_steps": 32, "num_skipped_steps": 32}
