@@ -51,7 +51,7 @@ def paired_mean(frame: pd.DataFrame, num_seeds: int) -> Judged:
     method = f"t over {name}{'' if is_whole else ', with pairs missing (Satterthwaite)'}"
     units = found.num_seeds if by_seed else found.num_cells
     estimate = intervals.t_estimate(found.mean, error, found.df, units, method)
-    where = population(found.num_cells, num_seeds, is_general=not by_seed)
+    where = population(found.num_cells, frame["seed"], num_seeds, is_general=not by_seed)
     p = p_between_settings(found) if by_seed and not math.isnan(estimate.p) else 0.0
     note = VARIES if estimate.p < 1 - intervals.LEVEL <= p else ""
     return Judged(replace(estimate, p=max(p, estimate.p)) if p else estimate, name, where, note)
@@ -73,12 +73,16 @@ def spread_or_none(variance: float, values: pd.Series) -> float:
     return error if error > ROUNDING * float(values.abs().max()) else math.nan
 
 
-def population(num_cells: int, num_seeds: int, *, is_general: bool) -> str:
+def population(num_cells: int, seed: pd.Series, num_seeds: int, *, is_general: bool) -> str:
     """In which settings, and under which seeds, the difference is what was estimated."""
     these = "this setting" if num_cells == 1 else f"these {num_cells} settings"
     if is_general and num_cells > 1:
         these = f"settings like these {num_cells}"
-    return f"in {these}{'' if num_seeds > 1 else ', at one seed'}"
+    return f"in {these}{'' if num_seeds > 1 else of_seed(seed)}"
+
+
+def of_seed(seed: pd.Series) -> str:
+    return ", seeds not recorded" if seed.eq("").all() else ", at one seed"
 
 
 def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
@@ -104,7 +108,7 @@ def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
         low, high = intervals.paired_share_interval(*(num * max(each, 0.0) for each in table))
         method = f"Newcombe for {num} pairs ({name}), {exact}"
         estimate = Estimate(value, low, high, p, math.inf, num, math.nan, method, least)
-    return Judged(estimate, name, population(ran.num_cells, num_seeds, is_general=by_setting))
+    return Judged(estimate, name, population(ran.num_cells, frame["seed"], num_seeds, is_general=by_setting))
 
 
 def units_of(ran: Layout, value: np.ndarray, *, by_setting: bool) -> tuple[np.ndarray, float, float, float]:
@@ -188,9 +192,10 @@ def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], s
     ]
     if min(side["cell"].nunique() for side in sides) < 2:
         alone = [side.assign(cell=np.arange(len(side))) for side in sides]
-        return alone, "trials", "in this setting"
-    several = pd.concat(sides)["seed"].nunique() > 1
-    where = f"in settings drawn like these{'' if several else ', at one seed'}"
+        seed = pd.concat(sides)["seed"]
+        return alone, "trials", f"in this setting{'' if seed.nunique() > 1 else of_seed(seed)}"
+    seed = pd.concat(sides)["seed"]
+    where = f"in settings drawn like these{'' if seed.nunique() > 1 else of_seed(seed)}"
     is_each = all(len(side) == side["cell"].nunique() for side in sides)
     return sides, "trials" if is_each else "configurations", where
 

@@ -136,7 +136,7 @@ def frames(study: Grid) -> tuple[pd.DataFrame, pd.DataFrame]:
             trials.append({"folder": folder, "outcome": end, "level": level, "lr": setting, "seed": seed})
             measured = (WORST,) if end == "diverged" else value - 0.1 * (1 - np.arange(1, EPOCHS + 1) / EPOCHS)
             epochs += [{"folder": folder, "epoch": 1 + n, "val_dice": each} for n, each in enumerate(measured)]
-    return pd.DataFrame(trials), pd.DataFrame(epochs).assign(diverged=False)
+    return pd.DataFrame(trials), pd.DataFrame(epochs).assign(rolled_back=False)
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def drawn_frames(study: Drawn) -> tuple[pd.DataFrame, pd.DataFrame]:
     )
     broke = np.concatenate([study.broke[level] for level in "ab"])
     trials = trials.assign(folder=[str(n) for n in trials.index], outcome=np.where(broke, "diverged", "completed"))
-    epochs = pd.DataFrame({"folder": trials["folder"], "epoch": 1, "val_dice": trials["dice"], "diverged": False})
+    epochs = pd.DataFrame({"folder": trials["folder"], "epoch": 1, "val_dice": trials["dice"], "rolled_back": False})
     return trials.drop(columns="dice"), epochs
 
 

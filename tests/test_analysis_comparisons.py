@@ -82,11 +82,11 @@ def grid(value, *, settings=2, seeds=3, end=lambda setting, level, seed: "comple
         ]
     )
     rows = [
-        {"folder": f"{n}", "epoch": epoch, "val_dice": value(setting, level, seed), "diverged": False}
+        {"folder": f"{n}", "epoch": epoch, "val_dice": value(setting, level, seed), "rolled_back": False}
         for n, (setting, level, seed, _) in enumerate(runs)
         for epoch in range(1, 1 + epochs(setting, level, seed))
     ]
-    return trials, pd.DataFrame(rows, columns=["folder", "epoch", "val_dice", "diverged"])
+    return trials, pd.DataFrame(rows, columns=["folder", "epoch", "val_dice", "rolled_back"])
 
 
 LEVEL = Factor("level", "choice", ("a", "b"))

@@ -68,6 +68,11 @@ def test_with_one_seed_settings_are_what_varies():
     assert found.population == "in settings like these 6, at one seed"
 
 
+def test_seeds_that_are_not_recorded_are_said_to_be_so():
+    rows = frame(RNG.standard_normal((6, 1))).assign(seed="")
+    assert paired_mean(rows, 1).population == "in settings like these 6, seeds not recorded"
+
+
 def shares(a, b):
     rows = frame(np.asarray(a, float))
     return rows.assign(a=rows["value"], b=frame(np.asarray(b, float))["value"]).drop(columns="value")
