@@ -8,6 +8,7 @@ freedom: Satterthwaite (1946, Biometrics Bulletin 2:110). Where no pair is missi
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -47,11 +48,11 @@ class Layout:
     inverse: np.ndarray  # [S, S] the generalised one
     rank: int
 
-    @property
+    @cached_property
     def num_cells(self) -> int:
         return int(self.cell_of.max()) + 1
 
-    @property
+    @cached_property
     def weight(self) -> np.ndarray:
         """[n]: of each difference in the mean over cells of the mean over settings of the mean over seeds."""
         return (self.share / self.counts)[self.setting] / self.num_cells
@@ -64,18 +65,39 @@ class Layout:
     def num_seeds(self) -> int:
         return self.ran.shape[1]
 
-    @property
+    @cached_property
     def ran_in_cell(self) -> np.ndarray:
         """[C, S]: which share of a cell's mean comes from a seed."""
         found = np.zeros((self.num_cells, self.num_seeds))
         np.add.at(found, self.cell_of, self.ran * self.share[:, None])
         return found
 
-    @property
+    @cached_property
     def missed(self) -> np.ndarray:
         """[C, S]: what a cell's mean lacks of each seed; 0 where the seeds' effects cannot all be compared."""
         is_connected = self.rank == self.num_seeds - 1
         return 1 / self.num_seeds - self.ran_in_cell if is_connected else np.zeros((self.num_cells, self.num_seeds))
+
+    @cached_property
+    def weights(self) -> tuple[float, float, float]:
+        """The variance of the mean as so much of the seeds' mean square, so much of the residual one; and what a single
+        difference's noise gives it."""
+        of_seed = float(((self.ran_in_cell + self.missed).mean(axis=0) ** 2).sum())
+        gap = self.missed.mean(axis=0)
+        of_one = float((self.share**2 / self.counts).sum() / self.num_cells**2 + gap @ self.inverse @ gap)
+        first = of_seed * self.rank / float(np.trace(self.gram))
+        second = of_one - first
+        return first, 0.0 if abs(second) < 1e-9 * of_one else second, of_one
+
+    @cached_property
+    def noise_in_cells(self) -> tuple[float, float]:
+        """How far the means of cells vary among themselves were all settings alike: so much of the residual mean
+        square, and so much of a seed's variance, where seeds cannot all be compared."""
+        norms = (self.share**2 / self.counts).sum() + np.einsum("cs,st,ct->", self.missed, self.inverse, self.missed)
+        own, num = self.ran_in_cell, self.num_cells
+        of_noise = float(norms - num * self.weights[2]) / (num - 1)
+        unequal = float((own**2).sum() - num * (own.mean(axis=0) ** 2).sum()) / (num - 1)
+        return of_noise, 0.0 if self.rank == self.num_seeds - 1 else unequal * self.rank / float(np.trace(self.gram))
 
 
 def layout_of(frame: pd.DataFrame) -> Layout:
@@ -104,8 +126,7 @@ def crossed(ran: Layout, value: np.ndarray) -> Crossed:
     """Of differences [n] that ran so."""
     means = np.bincount(ran.setting, value) / ran.counts
     effects = seed_effects(ran, value)
-    missed = ran.missed
-    cell_means = np.bincount(ran.cell_of, means * ran.share) + missed @ effects
+    cell_means = np.bincount(ran.cell_of, means * ran.share) + ran.missed @ effects
     spread = float(cell_means.var(ddof=1)) if ran.num_cells > 1 else math.nan
     if ran.rank == 0:
         return without_seeds(ran, cell_means, spread)
@@ -113,14 +134,15 @@ def crossed(ran: Layout, value: np.ndarray) -> Crossed:
     left = float(((value - means[ran.setting]) ** 2).sum()) - of_seeds
     by_seed = of_seeds / ran.rank
     residual_df = len(value) - len(means) - ran.rank
-    first, second, of_one = weights(ran, missed)
+    first, second, _ = ran.weights
     residual = max(0.0, left) / residual_df if residual_df else (by_seed if second > 0 else 0.0)
     variance = first * by_seed + second * residual
     parts = (first * by_seed) ** 2 / ran.rank + (second * residual) ** 2 / (residual_df or ran.rank)
     df = max(1.0, variance**2 / parts) if parts > 0 else 0.0
     between, between_parts = 0.0, 0.0
     if ran.num_cells > 1:
-        noise = noise_of_cells(ran, missed, of_one, by_seed, residual)
+        of_noise, of_seed = ran.noise_in_cells
+        noise = of_noise * residual + of_seed * max(0.0, by_seed - residual)
         between = max(0.0, spread - noise) / ran.num_cells
         squares = spread**2 / (ran.num_cells - 1) + noise**2 / (residual_df or ran.rank)
         between_parts = squares / ran.num_cells**2 if between else 0.0
@@ -138,25 +160,3 @@ def without_seeds(ran: Layout, cell_means: np.ndarray, spread: float) -> Crossed
     alone = ran.num_seeds == 1 or len(ran.setting) == ran.num_seeds == ran.num_cells
     variance = spread / ran.num_cells if alone else math.nan
     return Crossed(float(cell_means.mean()), variance, ran.num_cells - 1, 0.0, 0.0, *ran.numbers)
-
-
-def weights(ran: Layout, missed: np.ndarray) -> tuple[float, float, float]:
-    """The variance of the mean as so much of the seeds' mean square, so much of the residual one; and what a single
-    difference's noise gives it."""
-    of_seed = float(((ran.ran_in_cell + missed).mean(axis=0) ** 2).sum())
-    gap = missed.mean(axis=0)
-    of_one = float((ran.share**2 / ran.counts).sum() / ran.num_cells**2 + gap @ ran.inverse @ gap)
-    first = of_seed * ran.rank / float(np.trace(ran.gram))
-    second = of_one - first
-    return first, 0.0 if abs(second) < 1e-9 * of_one else second, of_one
-
-
-def noise_of_cells(ran: Layout, missed: np.ndarray, of_one: float, by_seed: float, residual: float) -> float:
-    """How far the means of cells vary among themselves were all settings alike."""
-    norms = float((ran.share**2 / ran.counts).sum() + np.einsum("cs,st,ct->", missed, ran.inverse, missed))
-    found = residual * (norms - ran.num_cells * of_one) / (ran.num_cells - 1)
-    if ran.rank == ran.num_seeds - 1:
-        return found
-    own = ran.ran_in_cell  # seeds that cannot be compared differ from cell to cell
-    unequal = float((own**2).sum() - ran.num_cells * (own.mean(axis=0) ** 2).sum()) / (ran.num_cells - 1)
-    return found + max(0.0, by_seed - residual) * ran.rank / float(np.trace(ran.gram)) * unequal
