@@ -36,6 +36,7 @@ from analysis.words import BAD
 
 MOST_INTERACTIONS = 15
 FEWEST_TRIALS = 3  # a level, unpaired
+FEWEST_BROKEN, FEWEST_STARTED = 5, 20  # runs, and pairs or trials; of fewer no interval as started holds
 ALPHA = 0.05
 COLUMNS = (
     *("what", "axis", "level_a", "level_b", "kind", "is_paired", "difference", "low", "high", "p", "p_least"),
@@ -107,8 +108,10 @@ def paired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: li
     more = {"num_pairs": len(found), "num_left_out": whole - len(found), "num_seeds": found["seed"].nunique()}
     more |= {"num_settings": found["cell"].nunique()}
     as_started = {}
-    if trials["outcome"][pd.concat([started["a"], started["b"]])].isin(BAD).any() and len(all_of) >= FEWEST_PAIRS:
-        as_started = started_numbers(paired_mean(all_of, sides.num_seeds), all_of["value_a"], all_of["value_b"])
+    num_broken = int(trials["outcome"][pd.unique(started[["a", "b"]].to_numpy().ravel())].isin(BAD).sum())
+    if num_broken and len(all_of) >= FEWEST_PAIRS:
+        judged = paired_mean(all_of, sides.num_seeds)
+        as_started = started_numbers(judged, all_of["value_a"], all_of["value_b"], num_broken, len(all_of))
     if len(found) < FEWEST_PAIRS:
         return more | as_started | {"reason": f"both runs finished in fewer than {FEWEST_PAIRS} pairs"}
     more |= {"only_where": only_where(trials, factors, finished["a"], sides.pairs["a"])}
@@ -133,17 +136,21 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
     row |= {"first_epoch": a["epoch"].min(), "last_epoch": a["epoch"].max(), "num_a": len(a), "num_b": len(b)}
     row |= values_of(a["value"], b["value"]) | {"num_seeds": pd.concat([a, b])["seed"].nunique()}
     row |= {"probability_a_better": better_of_all(a["value"].to_numpy(), b["value"].to_numpy(), reached.mode)}
-    if not trials["outcome"][values["started"]["place"]].isin(BAD).any():
+    num_broken = int(trials["outcome"][values["started"]["place"]].isin(BAD).sum())
+    if not num_broken:
         return row
     all_a, all_b = (values["started"][values["started"]["side"] == side] for side in "ab")
-    as_started = started_numbers(unpaired_mean(all_a, all_b), all_a["value"], all_b["value"])
+    judged, num = unpaired_mean(all_a, all_b), len(all_a) + len(all_b)
+    as_started = started_numbers(judged, all_a["value"], all_b["value"], num_broken, num)
     row |= as_started | {"agree": agreement(row, as_started)}
     return row | {"p": float(np.fmax(row["p"], as_started["started_p"])) if np.isfinite(row["p"]) else nan}
 
 
-def started_numbers(judged: Judged, a: pd.Series, b: pd.Series) -> dict:
-    estimate = judged.estimate
-    numbers = {"difference": estimate.value, "low": estimate.low, "high": estimate.high, "p": estimate.p}
+def started_numbers(judged: Judged, a: pd.Series, b: pd.Series, num_broken: int, num: int) -> dict:
+    """The estimate as started; its interval only where enough broke among enough."""
+    estimate, is_enough = judged.estimate, num_broken >= FEWEST_BROKEN and num >= FEWEST_STARTED
+    low, high = (estimate.low, estimate.high) if is_enough else (nan, nan)
+    numbers = {"difference": estimate.value, "low": low, "high": high, "p": estimate.p}
     return {f"started_{name}": value for name, value in (numbers | values_of(a, b)).items()}
 
 

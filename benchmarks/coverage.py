@@ -17,7 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis import estimates, intervals
-from analysis.comparisons import compare
+from analysis.comparisons import FEWEST_BROKEN, FEWEST_STARTED, compare
 from analysis.designs import design_of
 from analysis.estimates import FEWEST_SETTINGS, units_of
 from analysis.factors import Factor
@@ -118,7 +118,12 @@ def finished(study: Grid, truth: float | None = None, *, with_p: bool = False) -
 
 
 def started(study: Grid) -> Outcome:
-    return dice_of(study.as_started(), ~study.lost, study.started_truth())
+    """With an interval where comparisons.py gives one."""
+    kept = ~study.lost
+    num_broken = sum(int(study.broke[level][kept].sum()) for level in "ab")
+    found = dice_of(study.as_started(), kept, study.started_truth())
+    is_enough = num_broken >= FEWEST_BROKEN and kept.sum() >= FEWEST_STARTED
+    return found if is_enough else replace(found, error=np.nan)
 
 
 def divergence(study: Grid, population: float, *, with_p: bool = False) -> Outcome:

@@ -258,3 +258,10 @@ def test_a_difference_that_is_another_in_each_setting_is_not_significant():
     assert row["low"] > 0  # in these settings, on average
     assert row["p"] > 0.05
     assert "from one setting to another" in row["reason"]
+
+
+@pytest.mark.parametrize(("num_broken", "has_interval"), [(4, False), (5, True)])
+def test_as_started_has_an_interval_only_where_enough_broke(num_broken, has_interval):
+    row = compared(*grid(noisy, seeds=12, end=lambda *run: ended(run[1] == "a" and run[2] < num_broken and run[0])))
+    assert np.isfinite(row.loc["val_dice", "started_difference"])
+    assert np.isfinite(row.loc["val_dice", "started_low"]) == has_interval

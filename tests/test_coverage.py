@@ -10,7 +10,7 @@ from benchmarks import coverage
 
 KINDS = {  # of each kind one row, small
     "lost": ("30% of pairs lost at random", 8, 3, "Dice"),
-    "started": ("30 % of a's runs diverge, 10 % of b's", 2, 5, "Dice as started"),
+    "started": ("30 % of a's runs diverge, 10 % of b's", 8, 5, "Dice as started"),
     "settings": ("40% of a's and 15% of b's runs diverge", 8, 3, "divergence"),
     "seeds": ("40% of a's and 15% of b's runs diverge", 2, 5, "divergence"),
     "drawn": ("random search, 3 seeds a configuration", 0, 5, "Dice"),
