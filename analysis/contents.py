@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.alerts import alerts
 from analysis.answer import facts_of, sentences
+from analysis.comparable import comparability_gaps
 from analysis.comparisons import compare
 from analysis.designs import design_of
 from analysis.divergence_section import divergence_section
@@ -64,9 +65,12 @@ def build(study: Study) -> tuple[Page, dict]:
     told_of = found.loc[found["what"].eq(study.metric) & found["difference"].notna(), "axis"]
     said = [*headline(study, factors, found, design), *sentences(facts, factors, set(told_of))]
     said = [" ".join([*said[:1], *filter(None, [study.guess])]), *said[1:]]
+    incomparable = comparability_gaps(study.metric, study)
+    said = [*incomparable, *said]
     shown, whose, picture_gap = best_examples(study.folder, ranked)
     untrained = untrained_gaps(without_a_step(ranked, study.epochs))
-    gaps = [*study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *untrained, *filter(None, [picture_gap])]
+    gaps = [*incomparable, *study.gaps, *factor_gaps, *plan_gaps(facts), *bests_gaps(ranked), *untrained]
+    gaps += filter(None, [picture_gap])
     parts = trial_parts(study, ranked)
     warnings = alerts(study, ranked)
     sections = [

@@ -20,9 +20,10 @@ import pyarrow
 import pyarrow.csv
 
 from analysis import page
+from analysis.comparable import comparability_gaps
 from analysis.contents import build
 from analysis.folders import NotAStudy, is_study
-from analysis.load import load_study, read_study, state_of
+from analysis.load import Study, load_study, read_study, state_of
 from analysis.metric import NoMetric
 from analysis.modes import check_mode
 from analysis.page_markdown import markdown
@@ -147,6 +148,7 @@ def write_report(
     """Writes each file whole or not at all, the page last; returns the path of the page. out: not into report/."""
     study = load_study(folder, metric, mode)
     check_mode(study, mode)
+    refuse_incomparable(metric, study)
     made, record = build(study)
     frames = {"trials": study.trials, "epochs": study.epochs}
     made = replace(made, refresh_s=refresh_s)
@@ -162,9 +164,16 @@ def write_comparison(
     first = load_study(one, metric, mode)
     check_mode(first, mode)
     second = load_study(other, metric, mode)
+    refuse_incomparable(metric, first, second)
     made, record = build_comparison(first, second)
     name = names_of(one, other)[1].replace("/", "-")
     return write_page(out or one / "report" / f"compare_{name}", "compare", made, record, {})
+
+
+def refuse_incomparable(metric: str | None, *studies: Study) -> None:
+    """Raises NoMetric for a metric that is asked for though trials cannot be ranked by it."""
+    if metric is not None and (gaps := comparability_gaps(metric, *studies)):
+        raise NoMetric(f"--metric {metric}: {gaps[0]}")
 
 
 def relinked(part: page.Section | page.Details, made_for: Path, out: Path) -> page.Section | page.Details:

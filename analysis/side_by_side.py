@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.comparable import comparability_gaps
 from analysis.comparisons import compare, decided
 from analysis.designs import Design, design_of
 from analysis.divergence_section import when_blocks
@@ -43,6 +44,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
         *(divided(known, axis, bad, found, {}) if bad.any() else []),
         *pairing_sentences(both.trials, factors),
         *data_sentences(one, other),
+        *comparability_gaps(both.metric, one, other),
         *metric_gaps(one, other, names),
     ]
     sections = [

@@ -77,8 +77,7 @@ def settle(
     """The space with the settings fixed, and the configuration that every trial starts from (the baseline).
 
     A field's value is the axis's, else that of `settings`, else the space's, else the preset's, else the default.
-    Raises ValueError, naming the field, for a value that some trial of the space could not have, and for a metric by
-    which its trials cannot be compared.
+    Raises ValueError, naming the field, for a value that some trial of the space could not have.
     """
     if "seed" in settings:
         raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
@@ -93,9 +92,7 @@ def settle(
     if fields.get("data_root"):
         fields["data_root"] = str(Path(fields["data_root"]).absolute())  # Ray's workers have another folder
     check_axes(space, fields)
-    config = TrialConfig.from_dict({**fields, **space.baseline, "metric": metric})
-    check_metric(space, config)
-    return space, config
+    return space, TrialConfig.from_dict({**fields, **space.baseline, "metric": metric})
 
 
 # Fields that are the study's, not a trial's: what may not be an axis, and why.

@@ -19,7 +19,7 @@ from study import manifest, preconditions
 from study.command_line import listing, options_of, parser, points_of
 from study.grid import grid
 from study.launch import Study, check_record, check_resources, connect, run_study
-from study.options import PRESETS, Options, settle
+from study.options import PRESETS, Options, check_metric, settle
 from study.planning import plan
 from study.ranking import best_trial
 from trials import checkpoint
@@ -157,7 +157,9 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
 
 def _settled(space: str, preset: str, settings: dict[str, Any], metric: str) -> tuple[Space, TrialConfig]:
     try:
-        return settle(load_space(space), preset, settings, metric)
+        settled = settle(load_space(space), preset, settings, metric)
+        check_metric(*settled)
+        return settled
     except ValueError as error:
         is_named = space in SPACES or str(error).startswith(space)
         raise ValueError(error if is_named else f"{space}: {error}") from None

@@ -84,11 +84,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 """
 
 
-def test_the_memory_of_a_trial_is_within_half_of_the_plans(tiny):
-    config = tiny(width=32, image_size=128, epochs=1, train_limit=24)
+def test_a_trial_takes_no_more_memory_than_planned_and_at_least_half_of_it(tiny):
+    config = tiny(width=64, epochs=1, train_limit=8)
     ran = subprocess.run([sys.executable, "-c", PEAK, repr(config.to_dict())], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert planned(config).trial.memory == pytest.approx(int(ran.stdout), rel=0.5)
+    memory = planned(config).trial.memory
+    assert memory / 2 < int(ran.stdout) <= memory
 
 
 def test_the_prepared_pictures_count_as_missing_until_they_are_there(tiny):
