@@ -237,4 +237,4 @@ def few_sentence(facts: dict) -> str:
         for row in rows
         if row["num_measured"] < FEW_TRIALS
     ]
-    return f"Fewer than {FEW_TRIALS} measured trials stand behind the median of {listed(few)}." if few else ""
+    return f"Fewer than {FEW_TRIALS} trials were measured with {listed(few)}." if few else ""

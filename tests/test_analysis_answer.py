@@ -99,7 +99,7 @@ def test_a_tie_for_the_best_is_called_one(tmp_path):
 
 
 def test_few_trials_are_told(tmp_path):
-    assert "Fewer than 5 measured trials stand behind the median of model=unet (1)" in answer(tmp_path, TWO)
+    assert "Fewer than 5 trials were measured with model=unet (1)" in answer(tmp_path, TWO)
 
 
 def test_no_divergence_is_told(tmp_path):
