@@ -224,7 +224,8 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
         row |= {"num_left_out": len(pairs.drop_duplicates(["setting", "seed"])) - len(found)}
         if len(found) < FEWEST_PAIRS:
             return row | {"reason": f"the end of both runs is known in fewer than {FEWEST_PAIRS} pairs"}
-        return row | values_of(found["a"], found["b"]) | numbers_of(paired_shares(found, sides.num_seeds))
+        judged = paired_shares(found, sides.num_seeds)
+        return row | dict(zip(("value_a", "value_b"), judged.values, strict=True)) | numbers_of(judged)
     a, b = (own.assign(cell=own["setting"])[known[own["place"]].to_numpy()] for own in (sides.all_a, sides.all_b))
     a, b = (own.assign(value=bad[own["place"]].to_numpy(float)) for own in (a, b))
     row |= {"num_left_out": len(sides.all_a) + len(sides.all_b) - len(a) - len(b)}

@@ -30,6 +30,7 @@ class Judged:
     unit: str  # what counts as independent: seeds, settings, pairs, trials
     population: str  # where the difference holds
     note: str = ""
+    values: tuple[float, float] | None = None  # of the levels, where their difference is the estimate's value
 
 
 def entries(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,8 +94,9 @@ def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
     ran, a, b = layout_of(frame), frame["a"].to_numpy(float), frame["b"].to_numpy(float)
     by_setting = ran.num_cells >= FEWEST_SETTINGS or num_seeds < 2
     name = "settings" if by_setting else "seeds"
-    of_units, value, error, df = units_of(ran, a - b, by_setting=by_setting)
-    num = len(of_units)
+    of_units, error, df = units_of(ran, a - b, by_setting=by_setting)
+    num, values = len(of_units), (float(ran.weight @ a), float(ran.weight @ b))  # each setting counts alike
+    value = values[0] - values[1]
     exact = "exact McNemar p" if num == len(frame) else "p by sign flips"
     method = f"t over {name}, {exact}"
     p, least = mcnemars_test(a, b) if num == len(frame) else flipped_signs(of_units)
@@ -103,23 +105,23 @@ def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
         low, high = max(-1.0, estimate.low), min(1.0, estimate.high)
         estimate = replace(estimate, low=low, high=high, p=p, p_least=least)
     else:
-        both, a, b = (float(ran.weight @ each) for each in (a * b, a, b))
-        table = (both, a - both, b - both, 1 - a - b + both)
+        both = float(ran.weight @ (a * b))
+        table = (both, values[0] - both, values[1] - both, 1 - sum(values) + both)
         low, high = intervals.paired_share_interval(*(num * max(each, 0.0) for each in table))
         method = f"Newcombe for {num} pairs ({name}), {exact}"
         estimate = Estimate(value, low, high, p, math.inf, num, math.nan, method, least)
-    return Judged(estimate, name, population(ran.num_cells, frame["seed"], num_seeds, is_general=by_setting))
+    where = population(ran.num_cells, frame["seed"], num_seeds, is_general=by_setting)
+    return Judged(estimate, name, where, values=values)
 
 
-def units_of(ran: Layout, value: np.ndarray, *, by_setting: bool) -> tuple[np.ndarray, float, float, float]:
-    """Each unit's part in the mean of differences [n], the mean, its standard error and degrees of freedom."""
+def units_of(ran: Layout, value: np.ndarray, *, by_setting: bool) -> tuple[np.ndarray, float, float]:
+    """Each unit's part in the mean of differences [n], the standard error of the mean and its degrees of freedom."""
     of_units = np.bincount(ran.cell_of[ran.setting] if by_setting else ran.seed, ran.weight * value)
     if by_setting:
         num = len(of_units)
-        error = math.sqrt(num * float(of_units.var(ddof=1))) if num > 1 else math.nan
-        return of_units, float(of_units.sum()), error, num - 1
+        return of_units, math.sqrt(num * float(of_units.var(ddof=1))) if num > 1 else math.nan, num - 1
     found = crossed(ran, value)
-    return of_units, found.mean, math.sqrt(max(found.variance, 0.0)), found.df
+    return of_units, math.sqrt(max(found.variance, 0.0)), found.df
 
 
 def mcnemars_test(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

@@ -134,7 +134,8 @@ def divergence(study: Grid, population: float, *, with_p: bool = False) -> Outco
     a, b = (study.broke[level][kept].astype(float) for level in "ab")
     by_setting = num_settings >= FEWEST_SETTINGS or num_seeds < 2
     truth = population if by_setting else float((study.share["a"] - study.share["b"]).mean())
-    of_units, value, error, df = units_of(ran, a - b, by_setting=by_setting)
+    of_units, error, df = units_of(ran, a - b, by_setting=by_setting)
+    value = float(of_units.sum())
     p, least = estimates.flipped_signs(of_units) if with_p else (np.nan, 0.0)
     if error > estimates.ROUNDING:
         return Outcome(value, error, df, truth, None, p, least, is_share=True)

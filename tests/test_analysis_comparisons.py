@@ -265,3 +265,10 @@ def test_as_started_has_an_interval_only_where_enough_broke(num_broken, has_inte
     row = compared(*grid(noisy, seeds=12, end=lambda *run: ended(run[1] == "a" and run[2] < num_broken and run[0])))
     assert np.isfinite(row.loc["val_dice", "started_difference"])
     assert np.isfinite(row.loc["val_dice", "started_low"]) == has_interval
+
+
+def test_the_shares_that_are_said_differ_by_the_difference_that_is_said():
+    ends = {(0, "a", 0): "diverged", (0, "a", 1): "diverged", (0, "a", 2): "failed"}
+    row = compared(*grid(noisy, seeds=6, end=lambda *run: ends.get(run, "completed"))).loc["divergence"]
+    assert row["difference"] == pytest.approx(row["value_a"] - row["value_b"])
+    assert row["value_a"] == pytest.approx((2 / 5 + 0 / 6) / 2)
