@@ -67,7 +67,7 @@ def outcome_of(
     best = last.get("best_value", last.get("best_val_dice"))  # the latter in a line of the first version
     kind = _kind(last, epochs)
     if kind == "completed" and account and best is None:  # each of its epochs was rolled back
-        kind = "diverged"
+        kind = "frozen" if account["where"] == "frozen" else "diverged"
     event = account if account and kind in BROKEN else {key: last.get(f"diverged_{key}") for key in EVENT}
     return Outcome(
         outcome=kind,
