@@ -3,10 +3,11 @@
 import pandas as pd
 
 from analysis.factors import Factor
-from analysis.guards import guard_table, guards_of
+from analysis.guards import fates, guard_table, guards_of
 from analysis.load import Study
 from analysis.page import Items, Section, Table
 from analysis.wording import count, show
+from analysis.words import BAD
 
 TITLE = "What the guards did"
 CAPTION = (
@@ -25,7 +26,11 @@ def guard_section(study: Study, factors: list[Factor]) -> Section:
     if table.empty:
         return Section(TITLE, [])
     return Section(
-        TITLE, [Items(told(table, study.metric)), Table("guards", CAPTION.format(metric=study.metric), table)]
+        TITLE,
+        [
+            Items([*told(table, study.metric), *flagged(study)]),
+            Table("guards", CAPTION.format(metric=study.metric), table),
+        ],
     )
 
 
@@ -42,7 +47,20 @@ def guard_sentences(study: Study, factors: list[Factor]) -> list[str]:
     if not table["num_with_event"].any():
         trials = count(len(study.trials), "run")
         return [f"None of the {trials} met an event, so this study cannot tell what the guards are worth."]
-    return told(table, study.metric)
+    return [*told(table, study.metric), *flagged(study)]
+
+
+def flagged(study: Study) -> list[str]:
+    """Of runs that lived and are called diverged all the same."""
+    lived = fates(study.trials, study.epochs, study.metric)["fate"].eq("lived")
+    number = int((lived & study.trials["outcome"].isin(BAD)).sum())
+    if not number:
+        return []
+    runs = "A run that lived" if number == 1 else f"{number} runs that lived"
+    return [
+        f"{runs} still passed a limit in the last epoch, so the rest of this page calls"
+        f" {'it' if number == 1 else 'them'} diverged."
+    ]
 
 
 def told(table: pd.DataFrame, metric: str) -> list[str]:

@@ -96,6 +96,17 @@ def test_a_run_whose_last_epoch_measured_nothing_did_not_live(tmp_path):
     assert fates(study.trials, study.epochs, "val_dice")["fate"].to_list() == ["broke", "lived"]
 
 
+def test_a_run_that_lived_and_is_called_diverged_is_explained(tmp_path):
+    trial = lived(0.4, clip=1.0)
+    trial.lines[-1] |= {"diverged": True, "diverged_where": "loss_scale", "rolled_back": False}
+    trial.outcome = outcome("diverged", 3, step=7, where="loss_scale")
+    told = guard_sentences(*studied(tmp_path, [trial, broke()]))
+    assert "With clip_norm=1, 1 of 1 run met an event; it lived to the last epoch" in told[1]
+    assert told[-1] == (
+        "A run that lived still passed a limit in the last epoch, so the rest of this page calls it diverged."
+    )
+
+
 def test_an_epoch_that_was_rolled_back_is_an_event_too(tmp_path):
     trial = completed([0.1, 0.2, 0.6], **settings() | {"on_divergence": "rollback"})
     trial.lines[1] |= {"rolled_back": True, "num_rollbacks": 1}

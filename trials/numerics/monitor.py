@@ -194,9 +194,7 @@ def _largest(activation_max: float) -> float:
 
 def first_overflow(largest: Mapping[str, Mapping[int, float]], epoch: int) -> tuple[str | None, float | None]:
     """The layer that reaches float16's limit first, and in how many epochs from this one; None, None."""
-    found = {
-        layer: left for layer, own in largest.items() if (left := epochs_until_overflow(own, epoch)) is not None
-    }
+    found = {layer: left for layer, own in largest.items() if (left := epochs_until_overflow(own, epoch)) is not None}
     layer = min(found, key=lambda name: found[name], default=None)
     return (layer, found[layer]) if layer is not None else (None, None)
 
