@@ -23,7 +23,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trials.training
-from benchmarks.faults import BASE, FAULTS, Fault, half
+from benchmarks.faults import BASE, FAULTS, Fault, fault_named, half
 from trials.config import TrialConfig
 from trials.numerics.account import FILE
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 def judged(name: str) -> dict[str, Any]:
     """The fault's truth beside what divergence.json says, as a row."""
-    fault = next(fault for fault in FAULTS if fault.name == name)
+    fault = fault_named(name)
     with tempfile.TemporaryDirectory() as out:
         started = time.perf_counter()
         told = planted(fault, Path(out))

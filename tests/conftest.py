@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from trials.config import TrialConfig
@@ -27,6 +28,12 @@ TINY = {
     "lr": 3e-3,
     "diagnosis_budget_s": 1.0,
 }
+
+
+def pytest_runtest_setup(item):
+    """What is marked `gpu` skips where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
 
 
 @pytest.fixture(scope="session", autouse=True)

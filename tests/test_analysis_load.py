@@ -146,6 +146,11 @@ def test_another_metric_leaves_what_was_asked_as_it_was(tmp_path):
     assert other.study["options"] == asked
 
 
+def test_half_a_recorded_metric_is_completed(tmp_path):
+    study = load_study(write_study(tmp_path, [completed([0.5])], study=STUDY | {"options": {"metric": "val_loss"}}))
+    assert (study.metric, study.mode) == ("val_loss", "min")
+
+
 def test_a_problem_of_many_trials_is_one_gap(tmp_path):
     study = load_study(write_study(tmp_path, [Trial(outcome=outcome("failed")) for _ in range(25)]))
     assert study.gaps[0].startswith("25 trials have no results yet: a1b2c_00000, ")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks.fault_injection import judged, planted
-from benchmarks.faults import FAULTS
+from benchmarks.faults import FAULTS, fault_named
 from benchmarks.healthy_runs import BASE as HEALTHY
 from benchmarks.healthy_runs import one_run
 from trials import checkpoint, replay
@@ -67,10 +67,9 @@ def test_a_planted_fault_is_told_by_cause_phase_and_module(name, pets_root):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("name", OVERFLOWS)
 def test_an_overflow_is_at_the_same_step_and_place_on_a_cpu_as_on_a_gpu(name, pets_root, tmp_path):
-    fault = next(fault for fault in FAULTS if fault.name == name)
+    fault = fault_named(name)
     on = {
         device: planted(dataclasses.replace(fault, config={**fault.config, "device": device}), tmp_path / device)
         for device in ("cuda", "cpu")

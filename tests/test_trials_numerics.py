@@ -1,5 +1,7 @@
 """The monitor's arithmetic, and the tracer on planted faults."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -127,6 +129,29 @@ def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
     assert kept.facts["event"] == {"step": 4, "epoch": 1, "batch": 3}
     assert torch.equal(kept.batch.images, loader.batch(1, 3).images)
     assert all(torch.isfinite(tensor).all() for tensor in kept.state.tensors.values())
+
+
+@pytest.mark.parametrize("bad_step", [1, 2, 5])  # before the optimiser has a state, just after, and later
+@pytest.mark.parametrize(("fields", "read_every"), [({}, 1), ({}, 16), ({"amp": True, "clip_norm": 1.0}, 1)])
+def test_a_capsule_holds_the_state_before_its_step_bit_for_bit(tiny, tmp_path, fields, read_every, bad_step):
+    config, cpu = tiny(train_limit=64, **fields), torch.device("cpu")
+    loader, state = TrainLoader(prepare(config), config, cpu), new_state(config, cpu, 100)
+    watch = new_watch(state.model, cpu, config)
+    watch.health = Health(cpu, read_every)
+    watch.recorder = Recorder(watch.health, reads_late=read_every > 1)
+    state.model.train()
+    for watch.batch_index in range(bad_step + (2 if read_every > 1 else 0)):
+        state.step += 1
+        batch = loader.batch(1, watch.batch_index)
+        if state.step == bad_step:
+            before = {name: tensor.clone() for name, tensor in capsule.tensors_of(state).items()}
+            batch.images[0, 0, 0, 0] = math.nan
+        train_step(state, batch, watch, config)
+    watch.recorder.write(tmp_path, config, watch.health.first_divergence(), 100, None)
+    kept = capsule.read(tmp_path)
+    assert kept.facts["event"]["step"] == bad_step
+    assert kept.state.tensors.keys() == before.keys() | {"rng.cpu"}
+    assert all(torch.equal(kept.state.tensors[name], tensor) for name, tensor in before.items())
 
 
 def test_a_huge_loss_scale_does_not_hide_the_gradient_norm():

@@ -114,7 +114,6 @@ def test_the_policy_is_that_of_torch_for_cuda(operation):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_a_cuda_device_gives_the_same_dtypes(operation):
     run, result = OPERATIONS[operation]
@@ -418,6 +417,5 @@ def test_a_network_trains_with_float32_gradients_close_to_those_of_float32(dtype
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_network_has_the_gradients_of_a_cuda_device():
     assert distance(gradients(torch.float16), gradients(torch.float16, device="cuda")) < 0.05

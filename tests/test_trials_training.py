@@ -218,8 +218,6 @@ def test_one_cycle_ends_near_zero_and_leaves_the_momentum_alone(tiny, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize("amp", [False, True])
 def test_a_run_uses_the_gpu_and_goes_on_there(tiny, tmp_path, amp):
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
     config = tiny(amp=amp, device="cuda", epochs=3)
     first = list(itertools.islice(run(config, out=tmp_path), 1))
     rest = list(run(config, out=tmp_path, resume=True))

@@ -22,6 +22,11 @@ FAULTS: tuple[Fault, ...] = (
 )
 
 
+def fault_named(name: str) -> Fault:
+    """The one of that name."""
+    return next(fault for fault in FAULTS if fault.name == name)
+
+
 def half(fault: Fault) -> str:
     """ "open" or "held_out"."""
     return _HALF_OF[fault.name]

@@ -56,7 +56,10 @@ class Flat:
         return torch.linalg.vector_norm(torch.stack(norms))
 
     def norms(self) -> Tensor:
-        """The Euclidean norm of each copy, in the order of `copies`: a vector, not waited for. Floating-point only."""
+        """The Euclidean norm of each copy, in the order of `copies`: a vector, not waited for.
+
+        The tensors are floating-point, and none is empty.
+        """
         if any(block.device.type != "cpu" or block.dtype != torch.float32 for block in self._blocks):
             return torch.stack(torch._foreach_norm(list(self.copies.values())))
         with np.errstate(over="ignore", invalid="ignore"):  # such norms are infinite or NaN, as torch's are
