@@ -164,11 +164,11 @@ def agreement(row: dict, as_started: dict) -> bool | None:
 
 
 def only_where(trials: pd.DataFrame, factors: list[Factor], kept: pd.Series, paired: pd.Series) -> str:
-    """What all pairs that are left have in common, and those that broke had not: "amp=false". Empty where nothing."""
+    """What all pairs that are left have in common, and not all pairs had: "amp=false". Empty where nothing."""
     found = []
     for factor in (each for each in factors if each.kind == "choice"):
         level = levels(trials, factor)
-        if level[kept].nunique() == 1 and level[paired].nunique() > 1:
+        if level[kept].nunique(dropna=False) == 1 and level[paired].nunique() > 1:
             found.append(f"{factor.name}={level[kept].iloc[0]}")
     return ", ".join(found)
 
@@ -278,7 +278,8 @@ def interaction_row(
         return row | {"reason": f"fewer than {FEWEST_PAIRS} pairs at both levels of {second.name}"}
     row |= {"num_settings": both["cell"].nunique(), "is_paired": True}
     row |= values_of(both["value_1"], both["value_2"])
-    row |= {"first_epoch": both["epoch_1"].min(), "last_epoch": both["epoch_1"].max()}
+    compared_at = both[["epoch_1", "epoch_2"]].to_numpy()
+    row |= {"first_epoch": compared_at.min(), "last_epoch": compared_at.max()}
     return row | numbers_of(paired_mean(both.assign(value=both["value_1"] - both["value_2"]), sides.num_seeds))
 
 

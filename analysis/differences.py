@@ -7,6 +7,7 @@ import math
 
 import pandas as pd
 
+from analysis.comparisons import ALPHA
 from analysis.factors import NAMES
 from analysis.wording import count, gap_text
 
@@ -94,15 +95,17 @@ def left_out(row: dict) -> str:
 
 
 def finished(row: dict) -> str:
-    """Which runs it is over, where some are left out."""
+    """Which pairs or trials it is without, and what those that are left have in common."""
     num_out = number(row, "num_left_out")
     if not num_out:
         return ""
     if not row["is_paired"]:
-        return f"over the runs that finished: {count(num_out, 'other is', 'others are')} left out"
+        left = count(num_out, "trial is", "trials are")
+        return f"{left} left out that diverged, froze, failed or did not come to that epoch"
     common = row.get("only_where")
-    rest = f", and all others have {common}" if isinstance(common, str) and common else ""
-    return f"over the pairs of which both runs finished: {count(num_out, 'other is', 'others are')} left out{rest}"
+    rest = f", and what remains has {common} alone" if isinstance(common, str) and common else ""
+    left = count(num_out, "pair is", "pairs are")
+    return f"{left} left out of which a run diverged, froze, failed or measured nothing{rest}"
 
 
 def started(sign: int, row: dict, metric: str) -> str:
@@ -113,7 +116,7 @@ def started(sign: int, row: dict, metric: str) -> str:
     bounds = interval(sign, row, metric, "started_")
     shown = f"{signed(sign * difference, metric)}{f' ({bounds[0]})' if bounds else ''}"
     against = ", which points the other way" if row.get("agree") is False else ""
-    return f"over all runs as started, one that broke at its worst: {shown}{against}"
+    return f"as started, with runs that diverged or froze at their worst: {shown}{against}"
 
 
 def unknown(row: dict) -> str:
@@ -135,8 +138,12 @@ def verdict(row: dict) -> str:
         return "the two disagree, so nothing is concluded"
     if note:
         return note
-    if row["low"] > 0 or row["high"] < 0:
+    if row["p"] < ALPHA > row["p_least"]:
         return f"significant on its own, but not after Holm's correction for {tests}"
+    if row["p_least"] >= ALPHA:
+        return f"not significant: of so few the exact test cannot give less than p = {row['p_least']:.2g}"
+    if row["low"] > 0 or row["high"] < 0:  # t's interval, and the p of another test, or of the estimate as started
+        return f"not significant: p = {row['p']:.2g}"
     return f"not significant{needed(row)}"
 
 

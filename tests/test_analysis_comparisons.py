@@ -272,3 +272,18 @@ def test_the_shares_that_are_said_differ_by_the_difference_that_is_said():
     row = compared(*grid(noisy, seeds=6, end=lambda *run: ends.get(run, "completed"))).loc["divergence"]
     assert row["difference"] == pytest.approx(row["value_a"] - row["value_b"])
     assert row["value_a"] == pytest.approx((2 / 5 + 0 / 6) / 2)
+
+
+def test_what_only_some_of_the_remaining_pairs_have_is_not_said_of_all():
+    """Half of the pairs that are left have no dtype: those that broke had one of their own."""
+    trials, epochs = grid(noisy, settings=3, seeds=3, end=lambda setting, *_: ended(setting == 2))
+    trials["dtype"] = trials["lr"].map({0: np.nan, 1: "float16", 2: "bfloat16"})
+    dtype = Factor("dtype", "choice", ("float16", "bfloat16"))
+    assert compared(trials, epochs, (LEVEL, LR, dtype)).loc["val_dice", "only_where"] == ""
+
+
+def test_an_interaction_names_the_epochs_of_both_of_its_differences():
+    trials, epochs = grid(noisy, settings=2, seeds=4, epochs=lambda setting, *_: 2 + 3 * setting)
+    found = compare(trials, epochs, [LEVEL, LR], "val_dice", "max", design_of(GRID, trials))
+    row = found[found["axis"] == "level x lr"].iloc[0]
+    assert (row["first_epoch"], row["last_epoch"]) == (2, 5)

@@ -15,6 +15,8 @@ ROW = {
     "difference": -0.072,
     "low": -0.321,
     "high": 0.177,
+    "p": 0.4,
+    "p_least": 0.0,
     "decided": False,
     "num_tests": 12,
     "num_pairs": 6,
@@ -50,7 +52,12 @@ def test_less_of_a_loss_is_better():
     ("changed", "verdict"),
     [
         ({"decided": True}, "; significant: p < 0.05 after Holm's correction for 12 tests."),
-        ({"high": -0.01}, "; significant on its own, but not after Holm's correction for 12 tests."),
+        ({"high": -0.01, "p": 0.03}, "; significant on its own, but not after Holm's correction for 12 tests."),
+        ({"high": -0.01, "p": 0.062}, "; not significant: p = 0.062."),  # t's interval, and an exact test
+        (
+            {"high": -0.01, "p": 0.1, "p_least": 0.1},
+            "; not significant: of so few the exact test cannot give less than p = 0.1.",
+        ),
         ({"num_units_more": 4}, "; not significant (a difference of this size would take 4 more seeds to show)."),
         ({"kind": "association"}, "; an association, not an effect."),
         ({"low": nan, "high": nan, "reason": "too few"}, "(6 pairs of 3 seeds); no interval: too few."),
@@ -75,10 +82,21 @@ def test_both_estimates_are_given_where_runs_broke():
         "num_unknown_b": nan,
     }
     told = metric_sentence(ROW | broke, "val_dice", "max")
-    assert "over the pairs of which both runs finished: 2 others are left out, and all others have amp=false" in told
-    assert "over all runs as started, one that broke at its worst: -30.0 Dice points (95 % CI -50.0 to -10.0)" in told
+    assert (
+        "; 2 pairs are left out of which a run diverged, froze, failed or measured nothing, and what remains has"
+        " amp=false alone; "
+    ) in told
+    assert (
+        "; as started, with runs that diverged or froze at their worst: -30.0 Dice points (95 % CI -50.0 to -10.0)"
+        in told
+    )
     assert "which points the other way" in told
     assert "of 1 trial it is not known whether they diverged" in told
+
+
+def test_without_pairs_a_pruned_trial_that_came_to_the_epoch_is_not_said_to_have_finished():
+    told = metric_sentence(ROW | {"is_paired": False, "num_left_out": 1}, "val_dice", "max")
+    assert "; 1 trial is left out that diverged, froze, failed or did not come to that epoch; " in told
 
 
 def test_a_difference_of_divergence_names_both_shares():
