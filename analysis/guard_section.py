@@ -67,9 +67,7 @@ def told(table: pd.DataFrame, metric: str) -> list[str]:
     """No guard first; each guard alone where a run had it alone, else with the others."""
     names = set(table["guards"])
     rows = [
-        row
-        for row in table.to_dict("records")
-        if f"{row['guards'].removesuffix(', with or without others')} alone" not in names
+        row for row in table.to_dict("records") if f"{row['guards'].removesuffix(', any others')} alone" not in names
     ]
     none = [] if "none" in names else ["No run was without a guard, so there is none to compare with."]
     return [*(sentence(row, metric) for row in rows), *none]

@@ -71,7 +71,7 @@ def guard_table(trials: pd.DataFrame, epochs: pd.DataFrame, guards: list[str], m
             alone = has & off.drop(columns=name).all(axis=1)
             said = f"{name}={label(value)}"
             groups |= {f"{said} alone": alone} if len(guards) > 1 else {}
-            groups[f"{said}, with or without others" if len(guards) > 1 else said] = has
+            groups[f"{said}, any others" if len(guards) > 1 else said] = has
     rows = [{"guards": name} | row_of(fate[chosen]) for name, chosen in groups.items() if chosen.any()]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -76,9 +76,9 @@ def test_the_section_counts_each_guard_alone_and_with_others(tmp_path):
     assert table["num_trials"].to_dict() == {
         "none": 3,
         "clip_norm=1 alone": 3,
-        "clip_norm=1, with or without others": 4,
+        "clip_norm=1, any others": 4,
         "guard_statistics=true alone": 1,
-        "guard_statistics=true, with or without others": 2,
+        "guard_statistics=true, any others": 2,
     }
     assert (table["num_with_event"] == table[["num_lived", "num_broke", "num_cut"]].sum(axis=1)).all()
 
