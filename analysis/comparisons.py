@@ -20,6 +20,7 @@ import pandas as pd
 
 from analysis import intervals
 from analysis.designs import Design
+from analysis.effects import divergence_known
 from analysis.estimates import (
     Judged,
     entries,
@@ -31,7 +32,7 @@ from analysis.estimates import (
 )
 from analysis.factors import Factor, levels, present_levels
 from analysis.pairing import FEWEST_PAIRS, Sides, compared_factors, level_pairs, numbered, settings_table, two_sides
-from analysis.scores import ENDED, Reached, paired_values, unpaired_values
+from analysis.scores import Reached, paired_values, unpaired_values
 from analysis.words import BAD
 
 MOST_INTERACTIONS = 15
@@ -96,7 +97,7 @@ def start_row(trials: pd.DataFrame, what: str, sides: Sides, design: Design) -> 
     for side, own in (("a", sides.all_a), ("b", sides.all_b)):
         ends = trials["outcome"][own["place"]]
         row |= {f"num_{side}": len(own), f"num_broken_{side}": int(ends.isin(BAD).sum())}
-        row |= {f"num_unknown_{side}": int((~ends.isin(ENDED)).sum())}
+        row |= {f"num_unknown_{side}": int((~divergence_known(trials.loc[own["place"]])).sum())}
     return row
 
 
@@ -214,7 +215,7 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
     Where trials were pruned it is too low by what pruning took away.
     """
     row = start_row(trials, "divergence", sides, design)
-    bad, known = trials["outcome"].isin(BAD), trials["outcome"].isin(ENDED)
+    bad, known = trials["outcome"].isin(BAD), divergence_known(trials)
     if sides.is_paired:
         pairs = sides.pairs
         is_known = known[pairs["a"]].to_numpy() & known[pairs["b"]].to_numpy()

@@ -199,7 +199,9 @@ def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> li
 
 def curves_section(study: Study, factors: list[Factor]) -> Section:
     pictures = curve_pictures(study.trials, study.epochs, factors, study.metric)
-    nothing = Text("No trial has a finite epoch yet: there is no curve to draw.")
+    is_lost = study.epochs.empty and study.trials["best_in_record"].notna().any()
+    lost = "The lines of no trial can be read, so there is no curve to draw: only last and best values are recorded."
+    nothing = Text(lost if is_lost else "No trial has a finite epoch yet: there is no curve to draw.")
     return Section("Learning curves", [Text(HOW_TO_READ), *pictures] if pictures else [nothing])
 
 

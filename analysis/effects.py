@@ -105,7 +105,7 @@ def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
 
 def divergence_known(trials: pd.DataFrame) -> pd.Series:
     """Whether it is known of each trial if it diverged: it did, or it ended otherwise and its curve was read."""
-    ended = trials["outcome"].isin(["completed", "pruned"]) & numbers(trials, "num_epochs").gt(0)
+    ended = trials["outcome"].isin(["completed", "pruned"]) & ~numbers(trials, "num_epochs").eq(0)
     return trials["outcome"].isin(BAD) | ended
 
 

@@ -9,7 +9,7 @@ from foreign_fixtures import STATE, accuracies, write_experiment
 from analysis.comparisons import compare
 from analysis.designs import design_of
 from analysis.effects import rank_trials
-from analysis.factors import factors_of
+from analysis.factors import Factor, factors_of
 from analysis.folders import NotAStudy
 from analysis.load import load_study
 from analysis.measurements import broken_from, number_of
@@ -279,11 +279,22 @@ def test_trials_whose_folders_are_gone_are_read_from_rays_record(tmp_path, key, 
     assert any("2 trials have no lines that can be read" in gap and "no curves" in gap for gap in study.gaps)
 
 
+def test_without_lines_it_is_not_known_whether_trials_diverged(tmp_path):
+    (tmp_path / STATE).write_text(state_of(entry("1"), entry("2")))
+    study = load_study(tmp_path)
+    found = compare(
+        study.trials, study.epochs, [Factor("lr", "choice", ("1", "2"))], "loss", "min", design_of({}, study.trials)
+    )
+    assert found["reason"].tolist()[1] == "no trial of a level has a known end"
+    assert found[["num_unknown_a", "num_unknown_b"]].iloc[0].tolist() == [1, 1]
+
+
 def test_a_report_of_rays_record_alone(tmp_path):
     (tmp_path / STATE).write_text(state_of(entry("1"), entry("2"), entry("3")))
     assert main([str(tmp_path), "--out", str(tmp_path / "elsewhere")]) == 0
     text = (tmp_path / "elsewhere/report.md").read_text()
     assert "loss 0.3000 in an epoch that is not recorded" in text
+    assert "The lines of no trial can be read" in text
     assert not (tmp_path / "report").exists()
 
 
