@@ -20,6 +20,7 @@ from analysis.random_effects import Crossed, Layout, crossed, layout, layout_of,
 
 FEWEST_SETTINGS = 6  # whose signs, flipped in all ways, can have a p below 0.05
 NUM_FLIPS = 9999
+MOST_AT_ONCE = 10**6  # numbers, of the samples that are drawn
 ROUNDING = 1e-9  # of a value: a spread below it is none
 VARIES = "significant in these settings on average, but the difference varies too much from one setting to another"
 
@@ -143,6 +144,7 @@ def flipped_signs(values: np.ndarray) -> tuple[float, float]:
         np.sum,
         permutation_type="samples",
         n_resamples=NUM_FLIPS,
+        batch=max(1, MOST_AT_ONCE // len(values)),
         vectorized=True,
         rng=np.random.default_rng(0),
     )
@@ -204,7 +206,7 @@ def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], s
 
 def unpaired_shares(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
     """Share of a less share of b (`value` 0 or 1): Newcombe's interval and Fisher's p of trials, or t of configurations
-    under several seeds each, with p by permuting them."""
+    under several seeds each, with p by permuting them (and t's, which knows of a seed's luck with a level)."""
     sides, unit, where = independent(a, b)
     shares = [side.groupby("cell", sort=False)["value"].mean().to_numpy() for side in sides]
     numbers, some = [len(side) for side in shares], [int((side > 0).sum()) for side in shares]
@@ -219,11 +221,16 @@ def unpaired_shares(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
         lambda one, other, axis: one.mean(axis=axis) - other.mean(axis=axis),
         vectorized=True,
         n_resamples=NUM_FLIPS,
+        batch=max(1, MOST_AT_ONCE // sum(numbers)),
         rng=np.random.default_rng(0),
     ).pvalue
     low, high = max(-1.0, found.low), min(1.0, found.high)
-    method = "t over configurations and seeds, p by permutation"
-    return Judged(replace(found, low=low, high=high, p=float(p), p_least=of_some.p_least, method=method), unit, where)
+    method = "t over configurations and seeds, p by permutation or t's if that is larger"
+    return Judged(
+        replace(found, low=low, high=high, p=float(np.fmax(p, found.p)), p_least=of_some.p_least, method=method),
+        unit,
+        where,
+    )
 
 
 def num_trials_more(estimate: Estimate, num_a: int, num_b: int) -> float:
