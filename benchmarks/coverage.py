@@ -136,7 +136,10 @@ def divergence(study: Grid, population: float, *, with_p: bool = False) -> Outco
     truth = population if by_setting else float((study.share["a"] - study.share["b"]).mean())
     of_units, error, df = units_of(ran, a - b, by_setting=by_setting)
     value = float(of_units.sum())
-    p, least = estimates.flipped_signs(of_units) if with_p else (np.nan, 0.0)
+    p, least = np.nan, 0.0
+    if with_p:
+        is_each = len(of_units) == len(a)
+        p, least = estimates.mcnemars_test(a, b) if is_each else estimates.flipped_signs(of_units)
     if error > estimates.ROUNDING:
         return Outcome(value, error, df, truth, None, p, least, is_share=True)
     both, mean_a, mean_b = (float(ran.weight @ each) for each in (a * b, a, b))
