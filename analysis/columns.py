@@ -51,7 +51,7 @@ EPOCH_COLUMNS = (
 DERIVED_COLUMNS = ("rank", "best_epoch", "level", "settings", "study", "value")
 OUR_BEGINNINGS = ("best_", "outcome_", "recorded_", "error_")
 CONFIG = "config/"  # before a setting whose name is one of ours, as Ray's own tables have it
-SEED = re.compile(r"(^|_)seed$|^random_?state$|^seed_everything$|^rng$")
+SEED = re.compile(r"(^|_)seed(_value)?$|^random_?state$|^seed_everything$|^rng$")
 RUN_NAME = re.compile(  # is another one in each run
     r"(^|_)(uu)?id$|^name$|(^|_)(run|exp|experiment|trial|job|log|output|out|save|work|checkpoint|ckpt)_?"
     r"(name|dir|path|folder|file|tag|url)$"

@@ -118,7 +118,7 @@ def test_a_setting_that_exists_under_one_level_only_has_that_as_its_condition(tm
     assert conditions == {kind: None, "model/C": (kind, "svm"), "model/depth": (kind, "forest")}
 
 
-@pytest.mark.parametrize("name", ["random_state", "random_seed", "trainer/seed", "randomSeed", "data_seed"])
+@pytest.mark.parametrize("name", ["random_state", "random_seed", "x/seed", "randomSeed", "data_seed", "seed_value"])
 def test_a_seed_by_another_name_is_the_seed(tmp_path, name):
     configs = [{"clip": clip, name: seed} for clip, seed in product([1, 2], range(3))]
     study = load_study(write_experiment(tmp_path / "experiment", scored(configs)))
