@@ -8,6 +8,7 @@ from analysis.effects import failures
 from analysis.load import Study
 from analysis.pictures import UNREADABLE, predicted_share
 from analysis.records import is_number
+from analysis.scores import is_score
 from analysis.wording import count, listed, show
 
 LONGEST_ERROR = 240  # characters
@@ -54,7 +55,7 @@ def untaught_sentences(folder: Path, ranked: pd.DataFrame, metric: str, mode: st
             f"The best trial ({best['trial']}) has learnt nothing to use: at its best epoch it predicts {what} on every"
             f" pixel of every validation image ({metric} {show(float(best[f'best_{metric}']), metric)})."
         ]
-    if mode == "max" and best[f"best_{metric}"] == 0:
+    if is_score(metric, mode) and best[f"best_{metric}"] == 0:
         return [f"No trial reached a {metric} above 0: the best trial ({best['trial']}) has learnt nothing to use."]
     return []
 

@@ -44,8 +44,8 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
         "num_completed_after_event": int(
             ((ranked["outcome"] == "completed") & ranked["folder"].isin(event_counts(study.epochs).index)).sum()
         ),
-        "best": placed(scored, 0, factors, study.metric),
-        "second": placed(scored, 1, factors, study.metric),
+        "best": placed(scored, 0, factors, study),
+        "second": placed(scored, 1, factors, study),
         "test": study.test,
         "levels": {factor.name: level_summary(ranked, factor, study.metric).to_dict("records") for factor in choices},
         "first_divergence": next(iter(divergences(ranked, factors).to_dict("records")), None),
@@ -60,14 +60,18 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
     }
 
 
-def placed(scored: pd.DataFrame, place: int, factors: list[Factor], metric: str) -> dict | None:
-    """The trial in a place of the ranking; None where there are not so many."""
+def placed(scored: pd.DataFrame, place: int, factors: list[Factor], study: Study) -> dict | None:
+    """The trial in a place of the ranking; None where there are not so many.
+
+    epochs: how many were planned; of others' trials it is not known what their setting of that name counts.
+    """
     if place >= len(scored):
         return None
     row = scored.iloc[place].to_dict()
     names = [*settings_columns(scored, factors)]
-    return {name: row.get(name) for name in ("folder", "trial", "best_epoch", "epochs", "outcome", "seed")} | {
-        "value": float(row[f"best_{metric}"]),
+    return {name: row.get(name) for name in ("folder", "trial", "best_epoch", "outcome", "seed")} | {
+        "epochs": row.get("epochs") if study.is_ours else None,
+        "value": float(row[f"best_{study.metric}"]),
         "settings": settings_text(row, names),
     }
 
@@ -107,7 +111,7 @@ def best_sentences(facts: dict) -> list[str]:
     if best is None:
         yet = " yet" if facts["state"] == "running" else ""
         return [f"No trial has a finite {metric}{yet}, so there is no best trial."] if facts["num_trials"] else []
-    of = f" of {show(best['epochs'])}" if best["epochs"] is not None else ""
+    of = f" of {show(best['epochs'])}" if is_number(best["epochs"]) else ""
     seed = f"; seed {show(best['seed'])}" if is_number(best["seed"]) else ""
     settings = f", with {best['settings']}" if best["settings"] else ""
     found = [
@@ -224,8 +228,8 @@ def seed_sentence(facts: dict) -> str:
     if not facts["has_seeds"]:
         return "No seed is recorded, so how much of a difference between two trials is luck, this study cannot say."
     return (
-        "Each setting ran with one seed, so a difference between two trials includes the luck of the seed, which"
-        " this study cannot tell apart."
+        "No setting was measured under several seeds, so a difference between two trials includes the luck of the"
+        " seed, which this study cannot tell apart."
     )
 
 

@@ -133,7 +133,7 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
         reason = f"fewer than {FEWEST_PAIRS} pairs, and fewer than {FEWEST_TRIALS} measured trials a level"
         return row | {"reason": reason, "num_a": len(a), "num_b": len(b)}
     judged = unpaired_mean(a, b)
-    row |= numbers_of(judged) | {"num_units_more": num_trials_more(judged.estimate, len(a), len(b))}
+    row |= numbers_of(judged) | trials_more(judged, a, b)
     row |= {"first_epoch": a["epoch"].min(), "last_epoch": a["epoch"].max(), "num_a": len(a), "num_b": len(b)}
     row |= values_of(a["value"], b["value"]) | {"num_seeds": pd.concat([a, b])["seed"].nunique()}
     row |= {"probability_a_better": better_of_all(a["value"].to_numpy(), b["value"].to_numpy(), reached.mode)}
@@ -145,6 +145,11 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
     as_started = started_numbers(judged, all_a["value"], all_b["value"], num_broken, num)
     row |= as_started | {"agree": agreement(row, as_started)}
     return row | {"p": float(np.fmax(row["p"], as_started["started_p"])) if np.isfinite(row["p"]) else nan}
+
+
+def trials_more(judged: Judged, a: pd.DataFrame, b: pd.DataFrame) -> dict:
+    """Of both levels, whatever is independent."""
+    return {"num_units_more": num_trials_more(judged.estimate, len(a), len(b)), "unit": "trials"}
 
 
 def started_numbers(judged: Judged, a: pd.Series, b: pd.Series, num_broken: int, num: int) -> dict:
@@ -232,7 +237,9 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
     row |= {"num_left_out": len(sides.all_a) + len(sides.all_b) - len(a) - len(b)}
     if not len(a) or not len(b):
         return row | {"reason": "no trial of a level has a known end"}
-    return row | values_of(a["value"], b["value"]) | numbers_of(unpaired_shares(a, b))
+    judged = unpaired_shares(a, b)
+    more = {} if judged.unit == "trials" else trials_more(judged, a, b)
+    return row | values_of(a["value"], b["value"]) | numbers_of(judged) | more
 
 
 def crossings(trials: pd.DataFrame, table: pd.DataFrame, factors: list[Factor]) -> Iterator[tuple]:

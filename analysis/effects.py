@@ -163,9 +163,9 @@ def failures(trials: pd.DataFrame) -> pd.DataFrame:
 def seed_spread(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
     """The settings that ran with several seeds: how far apart the best of the seeds are."""
     score, names = f"best_{metric}", settings_columns(ranked, factors)
-    if "seed" not in ranked or not names:
+    if "seed" not in ranked:
         return pd.DataFrame({"num_seeds": [], "spread": []})
-    keys = ranked[names].map(label).astype(str).agg(" ".join, axis=1)
+    keys = ranked[names].map(label).astype(str).agg(" ".join, axis=1) if names else ""
     measured = ranked[ranked[score].notna()].assign(settings=keys)
     groups = measured.groupby("settings").agg(num_seeds=("seed", "nunique"), low=(score, "min"), high=(score, "max"))
     several = groups[groups["num_seeds"] > 1]

@@ -158,6 +158,8 @@ def unpaired_mean(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
     """
     (a, b), unit, where = independent(a, b)
     means = [side.groupby("cell", sort=False)["value"].mean().to_numpy() for side in (a, b)]
+    if min(map(len, means)) < 2:  # how much configurations of that level differ is not known
+        return Judged(replace(intervals.NOTHING, value=float(means[0].mean() - means[1].mean())), unit, where)
     seeds = {seed: place for place, seed in enumerate(sorted(set(a["seed"]) & set(b["seed"])))}
     if unit == "trials" or len(seeds) < 2:
         return Judged(intervals.difference_estimate(*means), unit, where)
@@ -186,7 +188,8 @@ def clustered(ran_a: Layout, a: np.ndarray, ran_b: Layout, b: np.ndarray) -> tup
 def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], str, str]:
     """The frames with one row a configuration (cell) and seed, what is independent in them, and where this holds.
 
-    Trials whose seed is not recorded are each by themselves; of a single configuration, the seeds are independent.
+    Trials whose seed is not recorded are each by themselves; where both are of the same configuration, and of no other,
+    the seeds are independent.
     """
     sides = [
         entries(
@@ -194,7 +197,7 @@ def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], s
         )
         for side in (a, b)
     ]
-    if min(side["cell"].nunique() for side in sides) < 2:
+    if pd.concat(sides)["cell"].nunique() < 2:
         alone = [side.assign(cell=np.arange(len(side))) for side in sides]
         seed = pd.concat(sides)["seed"]
         return alone, "trials", f"in this setting{'' if seed.nunique() > 1 else of_seed(seed)}"

@@ -112,13 +112,12 @@ def divergence_sentences(
     if not bad.any():
         return []
     compared = [each for each in factors if each.kind == "choice" and len(present_levels(trials, each)) > 1]
-    shared = {} if bad.sum() < FEWEST_ALIKE else shared_levels(trials, compared, bad)
-    rest = [factor for factor in compared if factor.name not in shared]
+    alike = {} if bad.sum() < FEWEST_ALIKE else shared_levels(trials, compared, bad)
+    rest = [factor for factor in compared if factor.name not in alike]
+    shared = {each.name: alike[each.name] for each in compared if each.name in alike and is_clear(found, each)}
     inside = pd.Series(True, trials.index)
     told = []
-    for factor, level in (
-        (each, shared[each.name]) for each in compared if each.name in shared and is_clear(found, each)
-    ):
+    for factor, level in ((each, shared[each.name]) for each in compared if each.name in shared):
         here = levels(trials, factor) == level
         inside &= here
         told.append(

@@ -21,6 +21,11 @@ KEPT = 0.75  # of each level's trials, at least, have come to the epoch at which
 SCORES = ("dice", "iou", "accuracy", "auc", "f1")  # in the name of a metric from 0 to 1
 
 
+def is_score(metric: str, mode: str) -> bool:
+    """Whether the metric lies between 0, its worst, and 1: of a reward 0 may be the best there is."""
+    return mode == "max" and any(word in metric for word in SCORES)
+
+
 class Reached:
     """The best value of a metric that each trial had reached by an epoch, and the worst it ever measured."""
 
@@ -38,8 +43,7 @@ class Reached:
         self.last = pd.Series(grouped["epoch"].max().to_numpy(), index=index)  # by folder
         worst = grouped["value"].min() if mode == "max" else grouped["value"].max()
         self._worst = pd.Series(worst.to_numpy(float), index=index)
-        is_score = mode == "max" and any(word in metric for word in SCORES)
-        self.least = 0.0 if is_score else float(self._worst.min() if mode == "max" else self._worst.max())
+        self.least = 0.0 if is_score(metric, mode) else float(self._worst.min() if mode == "max" else self._worst.max())
 
     def at(self, folders: pd.Series, epochs: pd.Series) -> np.ndarray:
         """The best value until those epochs; nan where a trial's first measurement came later."""

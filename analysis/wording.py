@@ -10,12 +10,13 @@ SCORES = ("dice", "iou", "lowest", "highest", "spread")  # four decimals
 
 
 def show(value: object, name: str = "") -> str:
-    """A value as a table shows it: scores with four decimals, times with one, other floats with four digits."""
+    """A value as a table shows it: scores with four decimals (those below 0.001 with two digits), times with one, other
+    floats with four digits."""
     if value is None or is_missing(value):
         return "–"
     if isinstance(value, float | np.floating):
         if any(word in name for word in SCORES):
-            return f"{value:.4f}"
+            return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
         if name.endswith("_s"):
             return f"{value:.1f}"
         return f"{value:.4g}"

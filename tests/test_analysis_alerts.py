@@ -12,6 +12,7 @@ from analysis_fixtures import (
     trial_folder,
     write_study,
 )
+from foreign_fixtures import write_experiment
 from safetensors.numpy import save_file
 
 from analysis.alerts import alerts
@@ -149,3 +150,11 @@ def test_a_running_study_is_not_finished_yet(tmp_path):
     study, *_ = study_of(tmp_path, [completed([0.9])], finished=None)
     rows = made_section(study).blocks[0].frame.set_index("what")["value"]
     assert rows["finished"] == "not yet"
+
+
+def test_a_best_reward_of_zero_may_be_the_best_there_is(tmp_path):
+    trials = [
+        {"config": {"lr": lr}, "lines": [{"episode_reward_mean": -20.0}, {"episode_reward_mean": -lr}]} for lr in (0, 1)
+    ]
+    study = load_study(write_experiment(tmp_path, trials))
+    assert alerts(study, rank_trials(study.trials, study.epochs, study.metric, study.mode)) == []

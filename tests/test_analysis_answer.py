@@ -2,12 +2,13 @@
 
 import pandas as pd
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, trial_folder, trial_id, write_study
+from foreign_fixtures import write_experiment
 
 from analysis.answer import facts_of, sentences
 from analysis.effects import rank_trials
 from analysis.factors import factors_of
 from analysis.load import load_study
-from analysis.wording import size_text
+from analysis.wording import show, size_text
 
 
 def answer(tmp_path, trials, test=None, **study):
@@ -76,7 +77,7 @@ def test_a_random_search_with_pruning_is_an_association(tmp_path):
 
 
 def test_one_seed_is_called_luck(tmp_path):
-    assert "Each setting ran with one seed" in answer(tmp_path, TWO)
+    assert "No setting was measured under several seeds" in answer(tmp_path, TWO)
 
 
 def test_several_seeds_give_their_spread(tmp_path):
@@ -145,3 +146,20 @@ def test_where_no_seed_is_recorded_no_number_of_seeds_is_claimed(tmp_path):
     told = answer(tmp_path, trials)
     assert "with one seed" not in told
     assert "No seed is recorded, so how much of a difference between two trials is luck, this study cannot say." in told
+
+
+def test_where_only_the_seed_varies_the_spread_of_seeds_is_told(tmp_path):
+    """An experiment of others, one setting under three seeds; lines of ten steps an "epoch" of theirs."""
+    trials = [
+        {"config": {"seed": seed, "lr": 0.1, "epochs": 2}, "lines": [{"val_acc": 0.5 + seed / 10}] * 10}
+        for seed in range(3)
+    ]
+    loaded = load_study(write_experiment(tmp_path, trials))
+    ranked = rank_trials(loaded.trials, loaded.epochs, loaded.metric, loaded.mode)
+    told = "\n".join(sentences(facts_of(loaded, [], ranked), []))
+    assert "1 setting ran with several seeds, the best val_acc of which lie 0.2000 apart" in told
+    assert "at epoch 1 (" in told  # not "of 2": what the setting counts is not known
+
+
+def test_a_small_score_is_no_zero():
+    assert show(2.3e-5, "dice") == "2.3e-05"

@@ -287,3 +287,23 @@ def test_an_interaction_names_the_epochs_of_both_of_its_differences():
     found = compare(trials, epochs, [LEVEL, LR], "val_dice", "max", design_of(GRID, trials))
     row = found[found["axis"] == "level x lr"].iloc[0]
     assert (row["first_epoch"], row["last_epoch"]) == (2, 5)
+
+
+RANDOM = {"search": "random", "scheduler": "none"}
+
+
+def test_a_level_of_one_configuration_has_no_interval_against_others_of_several():
+    """Its seeds say nothing of how its configurations differ."""
+    trials, epochs = drawn_at_random(noisy, seeds=3)
+    is_one = trials["level"].eq("a") & trials["lr"].eq(trials.loc[trials["level"].eq("a"), "lr"].min())
+    trials = trials[trials["level"].eq("b") | is_one].reset_index(drop=True)
+    row = compared(trials, epochs, DRAWN, RANDOM).loc["val_dice"]
+    assert (row["num_a"], row["num_b"], row["decided"]) == (3, 24, False)
+    assert np.isfinite(row["difference"])
+    assert np.isnan(row["low"])
+
+
+def test_more_trials_are_trials_where_configurations_ran_under_several_seeds():
+    row = compared(*drawn_at_random(noisy, seeds=3), DRAWN, RANDOM).loc["val_dice"]
+    assert np.isfinite(row["num_units_more"])
+    assert row["unit"] == "trials"

@@ -2,14 +2,15 @@
 
 import json
 
+import pandas as pd
 import pytest
 from analysis_fixtures import ACCOUNT, STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
 from analysis import effect_section
 from analysis.comparisons import compare
 from analysis.designs import design_of
-from analysis.factors import factors_of
-from analysis.headline import asked_about, headline
+from analysis.factors import Factor, factors_of
+from analysis.headline import asked_about, divergence_sentences, headline
 from analysis.load import load_study
 from analysis.trial_files import untried
 
@@ -190,3 +191,16 @@ def test_where_nothing_diverged_the_settings_are_not_told_one_by_one(tmp_path):
     assert lines == [
         "In 2 comparisons the share of diverged trials is the same on both sides; the table has the intervals."
     ]
+
+
+def test_trials_are_counted_among_those_with_the_levels_that_are_named():
+    """All that diverged had AMP and width 8, but of width no difference is clear: nothing is counted by it."""
+    amp, width, upsample = (Factor(name, "choice") for name in ("amp", "width", "upsample"))
+    bad = [(True, 8, "deconv", "diverged"), (True, 8, "deconv", "diverged"), (True, 8, "bilinear", "diverged")]
+    good = [(True, 16, "deconv", "completed"), (False, 8, "bilinear", "completed"), (False, 16, "deconv", "completed")]
+    trials = pd.DataFrame([*bad, *good], columns=["amp", "width", "upsample", "outcome"]).assign(num_epochs=1)
+    clear = {"what": "divergence", "kind": "association"}
+    found = [{"axis": "amp", "low": 0.1, "high": 0.9}, {"axis": "width", "low": -0.1, "high": 0.9}]
+    found = pd.DataFrame([each | clear for each in [*found, {"axis": "upsample", "low": 0.1, "high": 0.9}] * 2])
+    told = divergence_sentences(trials, [amp, width, upsample], found, ["amp", "upsample"])
+    assert told[1] == "bilinear diverged in 1 of 1 trial, deconv in 2 of 3 (of those with amp=true)."
