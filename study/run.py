@@ -274,8 +274,9 @@ def _newest(results: Path) -> Path:
     for path in results.glob(f"*/{manifest.FILE}"):
         try:
             begun[path.parent] = manifest.read(path.parent)["created"]
-        except (ValueError, KeyError):
-            print(f"passed over: {path} is not a study's manifest", file=sys.stderr)
+        except (ValueError, KeyError) as error:
+            said = error if isinstance(error, ValueError) else f"{path}: not a study's manifest (no {error})"
+            print(f"passed over: {said}", file=sys.stderr)
     if not begun:
         raise FileNotFoundError(f"no study in {results}; --results names the folder that holds them")
     return max(begun, key=lambda folder: begun[folder])

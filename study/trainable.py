@@ -28,7 +28,7 @@ OBJECTIVE = "objective"  # what scheduler and search look at (trials/scores.py);
 
 def train_trial(params: dict[str, Any]) -> None:
     """One trial; `params` are a TrialConfig's fields."""
-    config = TrialConfig.from_dict({"checkpoint_every": 1, **params})  # as a study was that was begun without it
+    config = TrialConfig.from_dict(params)
     num_cpus = tune.get_context().get_trial_resources().required_resources.get("CPU", 1)
     for limit in (torch.set_num_threads, cv2.setNumThreads):  # a worker that is used again keeps the last trial's
         limit(max(1, int(num_cpus)))

@@ -313,3 +313,12 @@ def test_a_resume_on_other_data_is_refused():
     preconditions.check_same_data({"num_train": 64}, {"num_train": 64, "num_val": 8})
     with pytest.raises(ValueError, match="num_train=64 then, 60 now"):
         preconditions.check_same_data({"num_train": 64}, {"num_train": 60})
+
+
+def test_a_study_of_another_version_is_passed_over_with_the_reason(tmp_path, capsys):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/study.json").write_text('{"schema_version": 1, "created": "2026-01-01T00:00:00+00:00"}')
+    assert run.main(["--resume", "--results", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"passed over: {tmp_path / 'old/study.json'}: schema_version 1, and this version runs" in said
+    assert "is not a study's manifest" not in said

@@ -63,9 +63,22 @@ def test_a_resumed_command_writes_each_epochs_line_once(sparse, tmp_path, capsys
     for metrics in itertools.islice(run(config, out=tmp_path / "checkpoints"), 3):
         write_json_line(tmp_path / "result.json", asdict(metrics))
     assert train.main(["--resume", "--out", str(tmp_path)]) == 0
+    assert "shuffled and augmented" not in capsys.readouterr().err
     lines = [json.loads(line) for line in (tmp_path / "result.json").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2, 3, 4, 5]
     assert [line["val_loss"] for line in lines] == [metrics.val_loss for metrics, _, _ in seen]
+
+
+def test_a_run_begun_under_other_draws_is_said_to_go_on_as_another(sparse, tmp_path, capsys):
+    config, _, _ = sparse
+    tmp_path.joinpath("config.json").write_text(json.dumps(config.to_dict()))
+    list(itertools.islice(run(config, out=tmp_path / "checkpoints"), 4))
+    last = tmp_path / "checkpoints/last.pt"
+    content = checkpoint.load(last)
+    del content["draws"]  # as the first version wrote it
+    checkpoint.save(last, content)
+    assert train.main(["--resume", "--out", str(tmp_path)]) == 0
+    assert "from epoch 5 on this run is another than one that never stopped" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("num_parameters", "epochs", "interval"), [(19_544_833, 200, 10), (305_425, 9, 1)])
@@ -92,6 +105,13 @@ def test_an_event_that_a_run_survives_is_saved_at_once(tiny, tmp_path):
     history = list(run(config, out=tmp_path))
     assert [metrics.saved for metrics in history] == [True, True]
     assert (tmp_path / "capsule/capsule.json").exists()
+
+
+def test_an_epoch_that_was_rolled_back_is_saved_for_its_account_alone(tiny, tmp_path):
+    config = tiny(optimizer="sgd", lr=1e30, schedule="constant", epochs=3, on_divergence="rollback", checkpoint_every=1)
+    history = list(run(config, out=tmp_path))
+    assert [(metrics.rolled_back, metrics.saved) for metrics in history] == [(True, True), (True, False), (True, False)]
+    assert not (tmp_path / "last.pt").exists()
 
 
 def test_a_run_that_ends_broken_is_saved_with_its_capsule(tiny, tmp_path):

@@ -195,7 +195,6 @@ def _predict_all(
     out: Path,
 ) -> Predicted:
     """Writes picture and mask of each photograph that can be read."""
-    (out / "masks").mkdir(parents=True, exist_ok=True)
     scores, problems = [], []
     for name, read in tqdm(photographs.items(), unit="image"):
         try:
@@ -204,6 +203,7 @@ def _predict_all(
             problems.append(str(error))
             continue
         predicted_HW = predict(model, photograph.image_HWC, config, device)
+        (out / "masks").mkdir(parents=True, exist_ok=True)
         side_by_side(photograph, predicted_HW, config.border).save(out / f"{name}.png")
         Image.fromarray(predicted_HW * np.uint8(255)).save(out / f"masks/{name}.png")
         if photograph.trimap_HW is not None:

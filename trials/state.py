@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials import checkpoint
 from trials.config import TrialConfig
+from trials.data import DRAWS
 from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
 from trials.guards import RunningStatistics
 from trials.models import Network, build_model
@@ -188,6 +189,7 @@ def _best_content(state: State, config: TrialConfig) -> dict[str, Any]:
 def _last_content(state: State, watch: Watch, config: TrialConfig) -> dict[str, Any]:
     return {
         "config": config.to_dict(),
+        "draws": DRAWS,
         "model": state.model.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "scheduler": state.scheduler.state_dict(),

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import FIELDS, TrialConfig, parse_settings
-from trials.data import describe
+from trials.data import DRAWS, describe
 from trials.numerics import account
 from trials.numerics.account import CAPSULE
 from trials.numerics.account import FILE as ACCOUNT
@@ -144,7 +144,15 @@ def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
     if resume:
         checkpoint.check_same_run(json.loads((out / "config.json").read_text()), config, out / "config.json")
         last = out / checkpoint.FOLDER / checkpoint.LAST
-        keep_lines_until(out / "result.json", checkpoint.load(last)["epoch"] if last.exists() else 0)
+        content = checkpoint.load(last) if last.exists() else {"epoch": 0, "draws": DRAWS}
+        if content.get("draws", 1) != DRAWS:
+            print(
+                f"data     the version that wrote {last} shuffled and augmented the training pictures otherwise: from "
+                f"epoch {content['epoch'] + 1} on this run is another than one that never stopped; a run in a new "
+                "--out has one way of drawing throughout",
+                file=sys.stderr,
+            )
+        keep_lines_until(out / "result.json", content["epoch"])
         return last.exists()
     if held := [name for name in FILES if (out / name).exists()]:
         raise FileExistsError(

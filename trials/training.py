@@ -101,8 +101,8 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
                 account.explain(device)
         is_frozen = event is not None and event.where == "frozen"
         state.seconds += time.perf_counter() - started
-        is_saved = out is not None and (is_first_event or is_due(state, config))
         rolled_back = event is not None and rollback is not None and rollback.back(state, keep_scale=is_frozen)
+        is_saved = out is not None and (is_first_event or (not rolled_back and is_due(state, config)))
         if rolled_back:
             event = None
             start_again(watch, state, config)
