@@ -86,7 +86,7 @@ def test_the_dashboards_address_is_printed(finished):
 def test_a_line_of_the_terminal_names_the_metric_and_the_seed(finished):
     ended = [line for line in finished[2].splitlines() if line.startswith("[")]
     assert len(ended) == 6
-    assert all(", best val_dice 0." in line for line in ended)
+    assert all(", best val_loss 0." in line for line in ended)
     assert sorted(line.partition(" seed=")[2][0] for line in ended) == ["0", "0", "0", "1", "1", "1"]
 
 
