@@ -288,6 +288,7 @@ def null_rows() -> Iterator[Row]:
                     yield null_row(name, settings, num, simulated.broken(share, share, of_level=of_level), of_level)
     for num in SEEDS:
         yield Row("null, random search, 3 seeds, 30% diverge", 0, num, "claims", null_search)
+    yield Row("null, four axes and their interactions, a whole page, 20% diverge", 8, 4, "claims", null_page)
 
 
 def null_row(name: str, settings: int, num: int, study: Callable, of_level: float) -> Row:
@@ -303,6 +304,14 @@ def null_row(name: str, settings: int, num: int, study: Callable, of_level: floa
 def null_search(rng: np.random.Generator, row: Row) -> list[Outcome]:
     made = simulated.drawn(rng, row.num, 3, (0.3, 0.3), truth=0.0)
     return [unpaired(made, of, with_p=True) for of in ("Dice", "divergence")]
+
+
+def null_page(rng: np.random.Generator, row: Row) -> list[Outcome]:
+    """All comparisons of a page, which are one family, as compare corrects them: what it decides counts."""
+    trials, epochs = simulated.four_axes(rng, row.num, 0.2)
+    axes = [Factor(name, "choice", ("a", "b")) for name in simulated.FOUR_AXES]
+    found = compare(trials, epochs, axes, "val_dice", "max", design_of(BLIND["grid"], trials))
+    return [replace(NOTHING, truth=0.0, p=0.0 if found["decided"].any() else 1.0)]
 
 
 def rows() -> Iterator[Row]:

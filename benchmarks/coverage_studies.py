@@ -5,6 +5,7 @@ A grid is held as arrays [C, S] of settings and seeds for each level, and as the
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ TRUTH = 0.01  # Dice, level a less level b
 WORST = 0.3  # Dice at which a run breaks
 NOISE = 0.01  # Dice, standard deviation of a run
 EPOCHS = 3
+FOUR_AXES = ("upsample", "amp", "model", "loss")
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,15 @@ def drawn_frames(study: Drawn) -> tuple[pd.DataFrame, pd.DataFrame]:
     trials = trials.assign(folder=[str(n) for n in trials.index], outcome=np.where(broke, "diverged", "completed"))
     epochs = pd.DataFrame({"folder": trials["folder"], "epoch": 1, "val_dice": trials["dice"], "rolled_back": False})
     return trials.drop(columns="dice"), epochs
+
+
+def four_axes(rng: np.random.Generator, num_seeds: int, share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A whole grid of four axes of two levels, of which none does anything; a share of the trials diverged."""
+    trials = pd.DataFrame(product(*[("a", "b")] * 4, range(num_seeds)), columns=[*FOUR_AXES, "seed"])
+    outcome = np.where(rng.random(len(trials)) < share, "diverged", "completed")
+    trials = trials.assign(folder=[str(n) for n in trials.index], outcome=outcome)
+    dice = 0.8 + NOISE * rng.standard_normal(len(trials))
+    return trials, pd.DataFrame({"folder": trials["folder"], "epoch": 1, "val_dice": dice, "rolled_back": False})
 
 
 def sides_of(study: Drawn) -> list[pd.DataFrame]:
