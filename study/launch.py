@@ -5,11 +5,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 import ray
@@ -27,6 +28,10 @@ from study.search import make_searcher
 from study.stopping import SCHEDULERS
 from study.trainable import train_trial
 from trials.config import TrialConfig
+
+T = TypeVar("T")
+START_TRIES = 3
+TOO_SLOW = "timed out during startup"  # of Ray's own words
 
 
 @dataclass(frozen=True)
@@ -63,19 +68,33 @@ def connect(address: str | None) -> str:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray sends nothing home unless its user says so
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     num_gpus = None if address else torch.cuda.device_count()  # Ray may see one that torch cannot use
+    start = partial(
+        ray.init,
+        address=address or "local",  # else Ray would join any cluster that it finds running here
+        num_gpus=num_gpus,
+        include_dashboard=None if address else True,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+        runtime_env={"env_vars": worker_environment()},
+    )
     try:
-        context = ray.init(
-            address=address or "local",  # else Ray would join any cluster that it finds running here
-            num_gpus=num_gpus,
-            include_dashboard=None if address else True,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            runtime_env={"env_vars": worker_environment()},
-        )
+        context = patiently(start)
     except Exception as error:  # Ray raises a bare one where its processes do not come up in time
         place = f"no Ray cluster was reached at --address {address}" if address else "Ray could not be started"
         raise ValueError(f"{place}: {error}") from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else "none"
+
+
+def patiently(start: Callable[[], T]) -> T:
+    """What `start` gives. Ray gives its processes 30 s to come up, unchangeably; a busy machine may need more tries."""
+    for _ in range(START_TRIES - 1):
+        try:
+            return start()
+        except Exception as error:  # a bare one
+            if TOO_SLOW not in str(error):
+                raise
+            ray.shutdown()
+    return start()
 
 
 def worker_environment() -> dict[str, str]:

@@ -90,13 +90,13 @@ def test_watching_renews_the_page_until_the_study_ends(tmp_path):
         [sys.executable, str(REPORT), str(folder), "--watch", "1"], stdout=subprocess.PIPE, text=True
     )
     page = folder / "report/report.html"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not page.is_file():
         assert time.monotonic() < deadline
         time.sleep(0.2)
     assert '<meta http-equiv="refresh" content="1">' in page.read_text()
     write_json(folder / "study.json", STUDY | GRID)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 0
     assert set(out.split()) == {str(page)}
     assert "http-equiv" not in page.read_text()

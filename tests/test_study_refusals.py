@@ -15,6 +15,7 @@ from search_spaces import Choice, IntRange, Space, load_space
 from study import preconditions, run
 from study.combinations import check_space, combinations, num_combinations
 from study.grid import MOST, grid
+from study.launch import patiently
 from study.options import settle
 
 SMOKE = ["--space", "smoke"]
@@ -322,3 +323,27 @@ def test_a_study_of_another_version_is_passed_over_with_the_reason(tmp_path, cap
     said = capsys.readouterr().err
     assert f"passed over: {tmp_path / 'old/study.json'}: schema_version 1, and this version runs" in said
     assert "is not a study's manifest" not in said
+
+
+def test_ray_that_comes_up_too_slowly_is_started_again():
+    answers = iter([Exception("The current node timed out during startup."), "up"])
+
+    def start():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert patiently(start) == "up"
+
+
+def test_ray_that_cannot_start_is_not_tried_again():
+    tries = []
+
+    def start():
+        tries.append(1)
+        raise RuntimeError("no such address")
+
+    with pytest.raises(RuntimeError, match="no such address"):
+        patiently(start)
+    assert len(tries) == 1
