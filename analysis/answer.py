@@ -203,7 +203,7 @@ def adaptive_sentence(facts: dict) -> str:
         )
     if search in BLIND_SEARCHES and scheduler in NO_SCHEDULERS:
         return (
-            f"Settings were chosen without a look at results (search {search}) and no trial was stopped early;"
+            f"Settings were chosen without a look at results (search {search}) and no scheduler stopped trials;"
             " what each level does, with intervals, stands below."
         )
     chosen = [] if search in BLIND_SEARCHES else [f"the search ({search}) preferred settings that did well"]

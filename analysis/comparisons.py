@@ -40,7 +40,20 @@ FEWEST_TRIALS = 3  # a level, unpaired
 FEWEST_BROKEN, FEWEST_STARTED = 5, 20  # runs, and pairs or trials; of fewer no interval as started holds
 ALPHA = 0.05
 COLUMNS = (
-    *("what", "axis", "level_a", "level_b", "kind", "is_paired", "difference", "low", "high", "p", "p_least"),
+    *(
+        "what",
+        "axis",
+        "level_a",
+        "level_b",
+        "kind",
+        "is_interaction",
+        "is_paired",
+        "difference",
+        "low",
+        "high",
+        "p",
+        "p_least",
+    ),
     *("p_holm", "decided", "num_pairs", "num_seeds", "num_settings", "num_a", "num_b"),
     *("num_broken_a", "num_broken_b", "num_unknown_a", "num_unknown_b"),  # of num_a and num_b trials
     *("first_epoch", "last_epoch", "num_left_out", "only_where", "value_a", "value_b", "probability_a_better"),
@@ -93,7 +106,7 @@ def metric_row(
 
 def start_row(trials: pd.DataFrame, what: str, sides: Sides, design: Design) -> dict:
     row = {"what": what, "axis": sides.axis, "level_a": sides.a, "level_b": sides.b, "kind": design.word}
-    row |= {"is_paired": sides.is_paired, "reason": "", "agree": None}
+    row |= {"is_interaction": False, "is_paired": sides.is_paired, "reason": "", "agree": None}
     for side, own in (("a", sides.all_a), ("b", sides.all_b)):
         ends = trials["outcome"][own["place"]]
         row |= {f"num_{side}": len(own), f"num_broken_{side}": int(ends.isin(BAD).sum())}
@@ -106,7 +119,7 @@ def paired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: li
     finished, started = paired_values(trials, reached, sides.pairs)
     whole = len(sides.pairs.drop_duplicates(["setting", "seed"]))
     found, all_of = (entries(each.assign(value=each["value_a"] - each["value_b"])) for each in (finished, started))
-    more = {"num_pairs": len(found), "num_left_out": whole - len(found), "num_seeds": found["seed"].nunique()}
+    more = {"num_pairs": len(found), "num_left_out": whole - len(found), "num_seeds": num_seeds(found)}
     more |= {"num_settings": found["cell"].nunique()}
     as_started = {}
     num_broken = int(trials["outcome"][pd.unique(started[["a", "b"]].to_numpy().ravel())].isin(BAD).sum())
@@ -135,7 +148,7 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
     judged = unpaired_mean(a, b)
     row |= numbers_of(judged) | trials_more(judged, a, b)
     row |= {"first_epoch": a["epoch"].min(), "last_epoch": a["epoch"].max(), "num_a": len(a), "num_b": len(b)}
-    row |= values_of(a["value"], b["value"]) | {"num_seeds": pd.concat([a, b])["seed"].nunique()}
+    row |= values_of(a["value"], b["value"]) | {"num_seeds": num_seeds(pd.concat([a, b]))}
     row |= {"probability_a_better": better_of_all(a["value"].to_numpy(), b["value"].to_numpy(), reached.mode)}
     num_broken = int(trials["outcome"][values["started"]["place"]].isin(BAD).sum())
     if not num_broken:
@@ -145,6 +158,11 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
     as_started = started_numbers(judged, all_a["value"], all_b["value"], num_broken, num)
     row |= as_started | {"agree": agreement(row, as_started)}
     return row | {"p": float(np.fmax(row["p"], as_started["started_p"])) if np.isfinite(row["p"]) else nan}
+
+
+def num_seeds(ran: pd.DataFrame) -> int:
+    """How many the trials had; 0 where none is recorded (seed "")."""
+    return ran["seed"][ran["seed"] != ""].nunique()
 
 
 def trials_more(judged: Judged, a: pd.DataFrame, b: pd.DataFrame) -> dict:
@@ -226,7 +244,7 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
         is_known = known[pairs["a"]].to_numpy() & known[pairs["b"]].to_numpy()
         found = pairs[is_known].assign(**{side: bad[pairs[side][is_known]].to_numpy(float) for side in "ab"})
         found = entries(found)
-        row |= {"num_pairs": len(found), "num_seeds": found["seed"].nunique(), "num_settings": found["cell"].nunique()}
+        row |= {"num_pairs": len(found), "num_seeds": num_seeds(found), "num_settings": found["cell"].nunique()}
         row |= {"num_left_out": len(pairs.drop_duplicates(["setting", "seed"])) - len(found)}
         if len(found) < FEWEST_PAIRS:
             return row | {"reason": f"the end of both runs is known in fewer than {FEWEST_PAIRS} pairs"}
@@ -268,6 +286,7 @@ def interaction_row(
 ) -> dict:
     """How much larger the difference of the first axis is at one level of the second than at the other."""
     row = start_row(trials, metric, sides, design) | {
+        "is_interaction": True,
         "axis": f"{sides.axis} x {second.name}",
         "level_a": f"{sides.a} - {sides.b} at {names[0]}",
         "level_b": f"{sides.a} - {sides.b} at {names[1]}",
@@ -281,7 +300,7 @@ def interaction_row(
     keys = ["cell", "setting", "seed"]
     halves = [entries(found[found["at"] == name][[*keys, "epoch", "value"]]) for name in names]
     both = halves[0].merge(halves[1], on=keys, suffixes=("_1", "_2"))
-    row |= {"num_pairs": len(both), "num_left_out": len(found) - 2 * len(both), "num_seeds": both["seed"].nunique()}
+    row |= {"num_pairs": len(both), "num_left_out": len(found) - 2 * len(both), "num_seeds": num_seeds(both)}
     if len(both) < FEWEST_PAIRS:
         return row | {"reason": f"fewer than {FEWEST_PAIRS} pairs at both levels of {second.name}"}
     row |= {"num_settings": both["cell"].nunique(), "is_paired": True}

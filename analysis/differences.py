@@ -81,7 +81,8 @@ def counted(row: dict) -> str:
     """Over what: 12 pairs of 6 seeds; 3 against 6 trials, not paired."""
     if not row["is_paired"]:
         return f"{int(row['num_a'])} against {int(row['num_b'])} trials, not paired"
-    return f"{count(int(row['num_pairs']), 'pair')} of {count(int(row['num_seeds']), 'seed')}"
+    of = f" of {count(int(row['num_seeds']), 'seed')}" if row["num_seeds"] else ""  # 0: not recorded
+    return f"{count(int(row['num_pairs']), 'pair')}{of}"
 
 
 def number(row: dict, name: str) -> int:

@@ -48,13 +48,15 @@ def effect_section(found: pd.DataFrame, design: Design, metric: str, mode: str, 
 
 def design_sentence(design: Design) -> str:
     if design.answers:
-        return "Settings were chosen without a look at results and no trial was stopped early: differences are effects."
+        return (
+            "Settings were chosen without a look at results and no scheduler stopped trials: differences are effects."
+        )
     return f"Differences here are associations, not effects: {design.reason}."
 
 
 def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
     """A sentence for each comparison that has a number; interactions stand in the table."""
-    shown = found[~found["axis"].str.contains(" x ") & found["difference"].notna()]
+    shown = found[~found["is_interaction"].eq(True) & found["difference"].notna()]
     of_metric = [metric_sentence(row, metric, mode) for row in shown[shown["what"].eq(metric)].to_dict("records")]
     shares = shown[shown["what"].ne(metric)]
     alike = shares["difference"].eq(0)

@@ -58,7 +58,7 @@ def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design
 
     An association whose interval holds zero is no answer to anything: of those it is said how many there are.
     """
-    rows = found[(found["what"] == study.metric) & found["difference"].notna() & ~found["axis"].str.contains(" x ")]
+    rows = found[(found["what"] == study.metric) & found["difference"].notna() & ~found["is_interaction"].eq(True)]
     rows = rows.assign(open=~rows["decided"]).sort_values(["open", "p"], kind="stable")
     unclear = pd.Series(not design.answers, rows.index) & ~(rows["low"].gt(0) | rows["high"].lt(0))
     if len(rows) and unclear.all():
@@ -82,7 +82,7 @@ def unclear_sentence(rows: pd.DataFrame, metric: str) -> str:
 
 def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
     """The clearest decided interaction of two axes."""
-    rows = found[(found["what"] == study.metric) & found["axis"].str.contains(" x ") & found["decided"]]
+    rows = found[(found["what"] == study.metric) & found["is_interaction"].eq(True) & found["decided"]]
     return [
         interaction_text(row, study.metric) for row in rows.sort_values("p", kind="stable").head(1).to_dict("records")
     ]

@@ -20,7 +20,6 @@ from analysis.words import BAD
 FEWEST = 20  # trials, for anything to be said
 MOST_FOR_FANOVA = 500  # its forest takes a minute on 2,000
 BEST_SHARE = 0.1  # of the trials, whose settings PED-ANOVA compares with those of all
-ENDED = ("completed", "pruned", *BAD)
 COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "explained", "num_trials", "reason")
 
 

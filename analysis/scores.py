@@ -15,7 +15,6 @@ from analysis.trial_scores import measured
 from analysis.words import BAD
 
 FARTHEST = 2**32  # more epochs than any run has
-ENDED = ("completed", "pruned", *BAD)  # of any other it is not known whether it would have diverged
 UNMEASURED = (*BAD, "failed", "out_of_memory")  # their best is not what their settings reach
 KEPT = 0.75  # of each level's trials, at least, have come to the epoch at which all are compared
 SCORES = ("dice", "iou", "accuracy", "auc", "f1")  # in the name of a metric from 0 to 1

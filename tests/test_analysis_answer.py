@@ -144,7 +144,7 @@ def test_where_no_seed_is_recorded_no_number_of_seeds_is_claimed(tmp_path):
     for trial in trials:
         del trial.config["seed"]
     told = answer(tmp_path, trials)
-    assert "with one seed" not in told
+    assert "several seeds" not in told
     assert "No seed is recorded, so how much of a difference between two trials is luck, this study cannot say." in told
 
 

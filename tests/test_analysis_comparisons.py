@@ -10,6 +10,8 @@ from statsmodels.stats.power import TTestIndPower
 
 from analysis.comparisons import compare
 from analysis.designs import design_of
+from analysis.differences import counted
+from analysis.effect_section import lines
 from analysis.factors import Factor
 
 UPSAMPLE = Factor("upsample", "choice", ("deconv", "bilinear"))
@@ -307,3 +309,16 @@ def test_more_trials_are_trials_where_configurations_ran_under_several_seeds():
     row = compared(*drawn_at_random(noisy, seeds=3), DRAWN, RANDOM).loc["val_dice"]
     assert np.isfinite(row["num_units_more"])
     assert row["unit"] == "trials"
+
+
+def test_pairs_whose_seeds_are_not_recorded_are_of_no_number_of_seeds():
+    trials, epochs = grid(noisy, settings=6, seeds=1)
+    rows = compared(trials.drop(columns="seed"), epochs).to_dict("index")
+    assert counted(rows["val_dice"]) == counted(rows["divergence"]) == "6 pairs"
+
+
+def test_an_axis_of_a_name_like_an_interactions_has_its_sentence():
+    trials, epochs = grid(noisy, settings=1, seeds=4)
+    axis = Factor("a x b", "choice", ("a", "b"))
+    found = compare(trials.rename(columns={"level": "a x b"}), epochs, [axis], "val_dice", "max", design_of({}, trials))
+    assert lines(found, "val_dice", "max")[0].startswith("a x b b against a: ")
