@@ -35,11 +35,15 @@ def train_trial(params: dict[str, Any]) -> None:
     torch.cuda.empty_cache()  # nothing without a GPU
     with tempfile.TemporaryDirectory(prefix="segstudy-") as place:
         out = Path(place) / "run"
-        resume = _bring_back(tune.get_checkpoint(), out)
+        newest = tune.get_checkpoint()
+        found = _bring_back(newest, out)
         history_file = out / HISTORY
-        epoch = checkpoint.load(out / checkpoint.LAST)["epoch"] if resume else 0
-        history = json.loads(history_file.read_text())[:epoch] if resume else []
-        for metrics in run(config, out=out, resume=resume):
+        epoch = checkpoint.load(out / checkpoint.LAST)["epoch"] if found else 0
+        history = json.loads(history_file.read_text())[:epoch] if found else []
+        if newest and found and found > PurePosixPath(newest.path).name:  # Ray may not know of its last epochs
+            for num in range(1, epoch + 1):
+                tune.report(reported(history[:num], config.metric))
+        for metrics in run(config, out=out, resume=found is not None):
             history.append(line_of(metrics))
             if metrics.diverged_cause:  # for the trial's log in the dashboard
                 print((out / ACCOUNT).read_text())
@@ -71,15 +75,17 @@ def reported(history: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any
     return {**history[-1], OBJECTIVE: objective(history, metric)}
 
 
-def _bring_back(newest: tune.Checkpoint | None, out: Path) -> bool:
-    """Copies the trial's state into `out` from the newest checkpoint that holds it; False where none does.
+def _bring_back(newest: tune.Checkpoint | None, out: Path) -> str | None:
+    """Copies the trial's state into `out` from the newest checkpoint that holds it, and gives that one's name.
+
+    None where none holds a state.
 
     Ray names the newest of all, which may hold the best weights alone, or be gone where the study was killed between
     the writing of a checkpoint and that of Ray's record of it. Those beyond Ray's record come last: their lines in
     result.json may not have been written, and the last of them may have been cut short.
     """
     if newest is None:
-        return False
+        return None
     folder, recorded = PurePosixPath(newest.path).parent, PurePosixPath(newest.path).name
     listed = newest.filesystem.get_file_info(FileSelector(str(folder), allow_not_found=True))
     names = sorted((info.base_name for info in listed if info.base_name.startswith("checkpoint_")), reverse=True)
@@ -88,9 +94,9 @@ def _bring_back(newest: tune.Checkpoint | None, out: Path) -> bool:
         with tune.Checkpoint(str(folder / name), newest.filesystem).as_directory() as saved:
             shutil.copytree(saved, out)
         if _is_whole(out):
-            return True
+            return name
     shutil.rmtree(out, ignore_errors=True)
-    return False
+    return None
 
 
 def _is_whole(out: Path) -> bool:

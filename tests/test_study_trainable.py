@@ -4,11 +4,12 @@ import json
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray import tune
 
-from study.trainable import _bring_back, _kept
+from study.trainable import OBJECTIVE, _bring_back, _kept, train_trial
 from trials import checkpoint
 from trials.training import run
 
@@ -79,3 +80,30 @@ def test_a_checkpoint_that_was_cut_short_is_passed_over(trial, tmp_path):
 def test_a_trial_without_any_state_begins_anew(trial, tmp_path):
     shutil.copytree(trial[2] / "checkpoint_000001", tmp_path / "trial/checkpoint_000001")
     assert brought(tmp_path / "trial/checkpoint_000001", tmp_path / "out") is None
+
+
+def reports_of(monkeypatch, config, named: Path) -> list[dict]:
+    """What a trial of this configuration reports where Ray names this checkpoint; Ray itself does not run."""
+    reports: list[dict] = []
+    resources = SimpleNamespace(required_resources={"CPU": 1})
+    monkeypatch.setattr(tune, "get_checkpoint", lambda: tune.Checkpoint(str(named)))
+    monkeypatch.setattr(tune, "get_context", lambda: SimpleNamespace(get_trial_resources=lambda: resources))
+    monkeypatch.setattr(tune, "report", lambda line, checkpoint=None: reports.append(line))
+    train_trial(config.to_dict())
+    return reports
+
+
+def test_epochs_that_rays_record_may_lack_are_reported_again(trial, tiny, tmp_path, monkeypatch):
+    copy = shutil.copytree(trial[2], tmp_path / "trial")
+    shutil.rmtree(copy / "checkpoint_000003")  # replaced by that of epoch 4, of which Ray has not written
+    config = tiny(epochs=4, checkpoint_every=3, lr=1e-3)
+    reports = reports_of(monkeypatch, config, copy / "checkpoint_000003")
+    assert [line["epoch"] for line in reports] == [1, 2, 3, 4]
+    best = [max(row["val_dice"] for row in trial[1][:num]) for num in range(1, 5)]
+    assert [line[OBJECTIVE] for line in reports] == best
+
+
+def test_epochs_that_ray_has_recorded_are_not_reported_again(trial, tiny, tmp_path, monkeypatch):
+    copy = shutil.copytree(trial[2], tmp_path / "trial")
+    config = tiny(epochs=4, checkpoint_every=3, lr=1e-3)
+    assert [line["epoch"] for line in reports_of(monkeypatch, config, copy / "checkpoint_000003")] == [4]
