@@ -33,7 +33,11 @@ def study(results: Path, *arguments: str, **popen) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen) -> tuple[int, list[str], str]:
-    out, err = process.communicate(timeout=PATIENCE_S)
+    try:
+        out, err = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        kill_all(process.pid)
+        raise
     return process.returncode, out.splitlines(), err
 
 
