@@ -10,10 +10,12 @@ from urllib.parse import quote
 import pandas as pd
 
 from analysis.charts import Drawn
+from analysis.labels import cut
 from analysis.style import CSS, SCRIPT
 from analysis.wording import show, show_setting
 
 MOST_ROWS_HTML = 500  # of a table; the rest stands in tables/*.csv
+MOST_WORDS = 300  # characters of a cell that is no setting
 MOST_COLUMNS_UPRIGHT = 9  # a table of more is printed on a page laid crosswise
 
 
@@ -60,7 +62,10 @@ class Table:
     settings: Sequence[str] = ()  # columns of settings, whose values are shown in full
 
     def shown(self, value: object, column: str) -> str:
-        return show_setting(value) if column in self.settings else show(value, column)
+        """A cell's text; what is said in words is whole, unless somebody wrote a page."""
+        if column in self.settings:
+            return show_setting(value)
+        return cut(value, MOST_WORDS) if isinstance(value, str) else show(value, column)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from trials.config import TrialConfig
 
 T = TypeVar("T")
 START_TRIES = 3
-TOO_SLOW = "timed out during startup"  # of Ray's own words
+TOO_SLOW = ("timed out during startup", "Failed to start the dashboard")  # Ray's own words
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,13 @@ def connect(address: str | None) -> str:
         context = patiently(start)
     except Exception as error:  # Ray raises a bare one where its processes do not come up in time
         place = f"no Ray cluster was reached at --address {address}" if address else "Ray could not be started"
-        raise ValueError(f"{place}: {error}") from error
+        raise ValueError(f"{place}: {first_line(error)}") from error
     return f"http://{context.dashboard_url}" if context.dashboard_url else "none"
+
+
+def first_line(error: Exception) -> str:
+    """What Ray says before it repeats its logs."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def patiently(start: Callable[[], T]) -> T:
@@ -91,7 +96,7 @@ def patiently(start: Callable[[], T]) -> T:
         try:
             return start()
         except Exception as error:  # a bare one
-            if TOO_SLOW not in str(error):
+            if not any(words in str(error) for words in TOO_SLOW):
                 raise
             ray.shutdown()
     return start()

@@ -49,7 +49,8 @@ def place_of(results: str, name: str) -> Path:
 def check_unused(folder: Path) -> None:
     """Raises ValueError where the folder exists, FileNotFoundError or PermissionError where it cannot be made."""
     if folder.exists():
-        raise FileExistsError(f"{folder} exists; --resume goes on with it, another --name starts a new study")
+        goes_on = "--resume goes on with it" if (folder / "study.json").is_file() else "it holds no study to go on with"
+        raise FileExistsError(f"{folder} exists; {goes_on}, another --name starts a new study")
     _check_writable(folder, "--results names a folder that can")
 
 

@@ -147,3 +147,8 @@ def test_a_report_of_nasty_names_and_values(tmp_path):
     names = [name.lower() for name in record["figures"]]
     assert len(names) == len(set(names))
     assert {"levels_-lr", "levels_-lr-_2"} & set(record["tables"]) or "levels_lr_2" in record["tables"]
+
+
+def test_words_of_ours_are_whole_in_a_tables_cell():
+    reason = "fewer than 3 pairs, and fewer than 3 measured trials a level"
+    assert Table("effects", pd.DataFrame({"reason": [reason]}), "").shown(reason, "reason") == reason

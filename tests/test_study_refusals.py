@@ -15,8 +15,10 @@ from search_spaces import Choice, IntRange, Space, load_space
 from study import preconditions, run
 from study.combinations import check_space, combinations, num_combinations
 from study.grid import MOST, grid
-from study.launch import patiently
+from study.launch import first_line, patiently
 from study.options import settle
+from trials.config import TrialConfig
+from trials.sources import DATASETS
 
 SMOKE = ["--space", "smoke"]
 IMPORTS = "from search_spaces import Choice, IntRange, LogUniform, Space, Uniform\n"
@@ -187,7 +189,7 @@ def test_the_deepest_temporary_folder_that_is_allowed_takes_a_socket(monkeypatch
 def test_a_dry_run_refuses_a_name_in_use(tmp_path, capsys):
     (tmp_path / "results/used").mkdir(parents=True)
     assert run.main([*SMOKE, "--dry-run", "--name", "used", "--results", str(tmp_path / "results")]) == 2
-    assert "exists; --resume goes on with it" in capsys.readouterr().err
+    assert "exists; it holds no study to go on with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a/b", "../up", ".hidden", "", " ", "x" * 300, "a\nb", "-rf"])
@@ -347,3 +349,18 @@ def test_ray_that_cannot_start_is_not_tried_again():
     with pytest.raises(RuntimeError, match="no such address"):
         patiently(start)
     assert len(tries) == 1
+
+
+def test_of_a_folder_that_is_no_study_no_resume_is_advised(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(FileExistsError, match="it holds no study to go on with, another --name starts a new study"):
+        preconditions.check_unused(tmp_path / "taken")
+
+
+def test_a_data_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"there is no folder {tmp_path / 'nowhere'}"):
+        DATASETS["folder"](TrialConfig(data="folder", data_root=str(tmp_path / "nowhere")))
+
+
+def test_of_what_ray_says_the_first_line_is_told():
+    assert first_line(Exception("\n  The dashboard failed.\nline of a log\n")) == "The dashboard failed."

@@ -249,7 +249,7 @@ def test_a_study_in_which_every_trial_fails_ends_with_1(tmp_path, own_pairs):
     code, out, err = finish(process)
     assert code == 1, err
     assert outcomes(tmp_path / "s") == ["failed"] * 2
-    assert "no images/ and no masks/ in" in next((tmp_path / "s").glob("*/outcome.json")).read_text()
+    assert "there is no folder" in next((tmp_path / "s").glob("*/outcome.json")).read_text()
     assert Path(out[-2]).is_file()
 
 

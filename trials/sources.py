@@ -101,6 +101,8 @@ def folder(config: "TrialConfig") -> Source:
     if not config.data_root:
         raise ValueError("data=folder needs data_root (--data-root): the folder that holds images/ and masks/")
     root = Path(config.data_root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"there is no folder {root.absolute()} (--data-root, the folder of images/ and masks/)")
     if absent := [f"{name}/" for name in ("images", "masks") if not (root / name).is_dir()]:
         raise FileNotFoundError(f"no {' and no '.join(absent)} in {root.absolute()}; data=folder reads pairs from both")
     images, masks = list_pictures(root / "images"), list_pictures(root / "masks")
