@@ -17,6 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from analysis import charts, divergence_charts, lettering, search_charts
 from analysis.contents import named_apart
 from analysis.curves import CurveFrames, curve_ends, medians
+from analysis.factors import Factor, levels
+from analysis.labels import key_of
 from analysis.page import Section, Table
 from analysis.page_markdown import inline
 from analysis.report import csv_of, main
@@ -52,9 +54,11 @@ def curve_frames(names):
         {"folder": name, "trial": name, "level": name, "epoch": epoch, "value": epoch / 9}
         for name, epoch in product(names, (1, 2))
     ]
-    lines = pd.DataFrame(rows)
-    trials = pd.DataFrame({"folder": names, "outcome": "completed"})
-    return CurveFrames(lines, medians(lines), curve_ends(lines, trials), 0, 0)
+    trials = pd.DataFrame({"folder": names, "outcome": "completed", "level": names})
+    factor = Factor("level", "choice", tuple(names), labels={key_of(name): name for name in names})
+    level = dict(zip(names, levels(trials, factor), strict=True))
+    lines = pd.DataFrame(rows).assign(level=lambda rows: rows["folder"].map(level))
+    return CurveFrames(lines, medians(lines, trials, factor), curve_ends(lines, trials), 0, 0)
 
 
 def test_curves_of_nasty_levels_stay_on_their_figure():
@@ -79,7 +83,9 @@ def test_nasty_ticks_and_axes_stay_on_their_figure():
     laid_out(charts.draw_outcomes, places, edge, name=NASTY[5], ticks=NAMES, ylabel=NASTY[2], log=False)
     frames = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.0]]), np.array([1.0, 2.0])
     ticks = [[(place / 10, name) for place, name in enumerate(NAMES)]] * 3
-    laid_out(search_charts.draw_parallel, (*frames, ticks), names=[NASTY[5], NASTY[2], NASTY[0]], metric=NASTY[6])
+    laid_out(
+        search_charts.draw_parallel, (*frames, ticks), names=[NASTY[5], NASTY[2], NASTY[0]], metric=NASTY[6], mode="min"
+    )
 
 
 def test_the_loss_scales_axis_is_in_plain_numbers():
