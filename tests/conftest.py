@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each on two cores wait for one another
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,10 @@ TINY = {
     "lr": 3e-3,
     "diagnosis_budget_s": 1.0,
 }
+
+# What tests start would ignore Ctrl-C where they are a shell's background job.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item):

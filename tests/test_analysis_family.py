@@ -63,4 +63,5 @@ def test_no_figure_brings_a_p_of_its_own(pages):
 
 def test_what_only_the_correction_leaves_open_is_said_with_the_number_of_tests():
     row = {"reason": "", "kind": "effect", "decided": False, "num_tests": 12, "agree": None, "low": 0.1, "high": 0.3}
+    row |= {"p": 0.02, "p_least": 0.0}
     assert verdict(row) == "significant on its own, but not after Holm's correction for 12 tests"

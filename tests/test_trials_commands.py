@@ -84,7 +84,7 @@ def test_ctrl_c_can_be_resumed_without_a_lost_or_doubled_epoch(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(600) == 130
     assert json.loads((out / "outcome.json").read_text())["outcome"] == "interrupted"
     assert subprocess.run([*command, "--resume"], stderr=subprocess.DEVNULL).returncode == 0
     assert [json.loads(line)["epoch"] for line in result.read_text().splitlines()] == list(range(1, 31))
@@ -163,7 +163,7 @@ def test_an_interrupted_diagnosis_is_made_by_the_resume(tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(out / "checkpoints/capsule/capsule.json", process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
+    assert process.wait(600) == 130
     assert not (out / "checkpoints/divergence.json").exists()
     assert train.main(["--out", str(out), "--resume"]) == 1
     assert json.loads((out / "outcome.json").read_text())["cause"] == "scale_collapse"
@@ -175,7 +175,7 @@ def test_a_terminated_run_has_an_outcome(tmp_path):
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     wait_for(out / "result.json", process)
     process.terminate()
-    assert process.wait(60) == 130
+    assert process.wait(600) == 130
     assert json.loads((out / "outcome.json").read_text())["outcome"] == "interrupted"
 
 
