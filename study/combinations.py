@@ -45,11 +45,8 @@ def check_combinations(
 
     fields: what the space does not vary. Raises ValueError, naming the first combination that `check` refuses.
     """
-    involved = {name for name in names if name in space.axes}
-    for name in reversed(space.axes):  # what an axis waits for comes before it
-        if name in involved and name in space.conditions:
-            involved.add(space.conditions[name][0])
-    values = {name: _representative(space, name) for name in space.axes if name in involved}
+    involved = involved_axes(space, names)
+    values = {name: [*dict.fromkeys([*ends(space.axes[name]), *waited_for(space, name)])] for name in involved}
     for chosen in combinations(space, values):
         config = {**DEFAULTS, **fields, **chosen}
         try:
@@ -78,6 +75,15 @@ def ends(axis: Axis) -> Iterable[Value]:
     return (float(axis.low), float(axis.high))  # what is drawn from it is real, also where the ends are whole
 
 
-def _representative(space: Space, name: str) -> Sequence[Value]:
-    waited_for = [value for other, value in space.conditions.values() if other == name]
-    return list(dict.fromkeys([*ends(space.axes[name]), *waited_for]))
+def involved_axes(space: Space, names: Iterable[str]) -> list[str]:
+    """The space's axes of these names and those that they wait for, in the space's order."""
+    involved = set(names) & set(space.axes)
+    for name in reversed(space.axes):  # what an axis waits for comes before it
+        if name in involved and name in space.conditions:
+            involved.add(space.conditions[name][0])
+    return [name for name in space.axes if name in involved]
+
+
+def waited_for(space: Space, name: str) -> list[Value]:
+    """The values of an axis for which others wait."""
+    return [value for other, value in space.conditions.values() if other == name]

@@ -13,8 +13,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from search_spaces import Choice, Space
 from search_spaces.space import Value
-from study.combinations import combinations
+from study.combinations import combinations, involved_axes, waited_for
 from study.options import Options
+from study.preconditions import existing
 from trials.config import TrialConfig
 from trials.models import build_model
 from trials.numerics.capsule import MAX_VALIDATION
@@ -101,7 +102,7 @@ class Plan:
         """A sentence for each thing of which this machine has too little."""
         said = []
         kept = self.kept_bytes + self.num_trials * self.trial.capsule
-        here, cache = _existing(results), _existing(cache_folder())
+        here, cache = existing(results), existing(cache_folder())
         is_one = here.stat().st_dev == cache.stat().st_dev
         needed = {here: kept + (self.cache_missing_bytes if is_one else 0)}
         if not is_one:
@@ -192,23 +193,18 @@ def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
 
 def _variants(space: Space, config: TrialConfig) -> Iterator[TrialConfig]:
     """Every network and optimiser of the space, at its largest width, image and batch."""
-    waited_for = {name: [value for other, value in space.conditions.values() if other == name] for name in space.axes}
-    involved = {name for name in space.axes if name in VARIED}
-    for name in reversed(space.axes):
-        if name in involved and name in space.conditions:
-            involved.add(space.conditions[name][0])
-    values = {name: _largest(space, name, waited_for[name]) for name in space.axes if name in involved}
+    values = {name: _largest(space, name) for name in involved_axes(space, VARIED)}
     fixed = {**config.to_dict(), **{name: value for name, value in space.fixed.items() if name not in space.axes}}
     for chosen in combinations(space, values):
         yield TrialConfig.from_dict({**fixed, **chosen})
 
 
-def _largest(space: Space, name: str, waited_for: list[Value]) -> list[Value]:
+def _largest(space: Space, name: str) -> list[Value]:
     axis = space.axes[name]
-    if not isinstance(axis, Choice):
-        return list(dict.fromkeys([axis.high, *waited_for]))
-    are_numbers = all(type(value) in (int, float) for value in axis.values)
-    return list(dict.fromkeys([max(axis.values), *waited_for])) if are_numbers else list(axis.values)  # type: ignore[type-var]
+    numbers = axis.values if isinstance(axis, Choice) else (axis.high,)
+    if not all(type(value) in (int, float) for value in numbers):
+        return list(numbers)
+    return list(dict.fromkeys([max(numbers), *waited_for(space, name)]))  # type: ignore[type-var]  numbers, as seen
 
 
 @lru_cache(maxsize=256)
@@ -235,12 +231,7 @@ def _network(*fields) -> tuple[int, int, int, int]:
 def _num_images(config: TrialConfig) -> dict[str, int]:
     if config.data == "pets" and not config.data_root:
         return NUM_PETS
-    splits = DATASETS[config.data](config).splits
-    return {split: splits.count(split) for split in ("train", "val", "test")}
-
-
-def _existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    return DATASETS[config.data](config).num_images
 
 
 def _gb(num_bytes: float) -> str:

@@ -20,9 +20,9 @@ from search_spaces import Space
 from study.combinations import check_combinations
 from study.options import Options
 from trials.config import TrialConfig
-from trials.data import check_batch_size
+from trials.data import check_batch_size, check_split
 from trials.prepared import cache_folder
-from trials.sources import DATASETS, SPLITS
+from trials.sources import DATASETS
 from trials.state import pick_device
 
 SESSION = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"  # of Ray, below its temporary folder
@@ -54,9 +54,14 @@ def check_unused(folder: Path) -> None:
     _check_writable(folder, "--results names a folder that can")
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
 def _check_writable(folder: Path, remedy: str) -> None:
     """Raises ValueError where nothing can be made in the folder, or in what there is of it; leaves nothing."""
-    above = next(path for path in (folder, *folder.parents) if path.exists())
+    above = existing(folder)
     try:
         with tempfile.TemporaryFile(dir=above):
             pass
@@ -127,18 +132,14 @@ def check_data(space: Space, config: TrialConfig) -> None:
     """Raises ValueError where a trial's batch or limits are beyond the data. Nothing is decoded for it."""
     if config.data == "pets" and not config.data_root:
         return  # it may have to be downloaded first; each trial's data are checked again
-    splits = DATASETS[config.data](config).splits
-    count = {split: splits.count(split) for split in SPLITS}
+    source = DATASETS[config.data](config)
+    count, num_pairs = source.num_images, len(source.splits)
     for split, num in count.items():
-        if not num:
-            raise ValueError(
-                f"the {split} split is empty: {len(splits)} pairs in all (README.md, Data, says how they are split)"
-            )
+        check_split(split, num, num_pairs)
 
     def check(batch_size: int, train_limit: int, val_limit: int) -> None:
         for split, limit in (("train", train_limit), ("val", val_limit)):
-            if limit > count[split]:
-                raise ValueError(f"{split}_limit={limit}, but the {split} split has {count[split]} images")
+            check_split(split, count[split], num_pairs, limit)
         check_batch_size(batch_size, train_limit or count["train"])
 
     check_combinations(space, config.to_dict(), ["batch_size", "train_limit", "val_limit"], check)
@@ -146,7 +147,7 @@ def check_data(space: Space, config: TrialConfig) -> None:
 
 def check_cache(missing_bytes: float) -> None:
     """Raises ValueError where the prepared pictures that are still to be made have no room."""
-    folder = next(path for path in (cache_folder(), *cache_folder().parents) if path.exists())
+    folder = existing(cache_folder())
     free = shutil.disk_usage(folder).free
     if missing_bytes > free:
         raise ValueError(

@@ -64,15 +64,20 @@ def split_indices(prepared: Prepared, split: str, limit: int = 0) -> np.ndarray:
     Raises ValueError where the split is empty or has fewer than `limit`.
     """
     indices = np.flatnonzero(prepared.splits == split)
-    if len(indices) == 0:
-        raise ValueError(
-            f"the {split} split is empty: {len(prepared.names)} pairs in all (README.md, Data, says how they are split)"
-        )
-    if limit > len(indices):
-        raise ValueError(f"{split}_limit={limit}, but the {split} split has {len(indices)} images")
+    check_split(split, len(indices), len(prepared.names), limit)
     if limit:
         indices = np.sort(np.random.default_rng(0).permutation(indices)[:limit])
     return indices
+
+
+def check_split(split: str, num: int, num_pairs: int, limit: int = 0) -> None:
+    """Raises ValueError for a split without images, of num_pairs in all, and for a limit beyond its number."""
+    if not num:
+        raise ValueError(
+            f"the {split} split is empty: {num_pairs} pairs in all (README.md, Data, says how they are split)"
+        )
+    if limit > num:
+        raise ValueError(f"{split}_limit={limit}, but the {split} split has {num} images")
 
 
 def to_batch(images_u8: Tensor, trimaps_u8: Tensor, border: str, device: torch.device) -> Batch:

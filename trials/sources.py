@@ -50,6 +50,11 @@ class Source:
     identity: str  # other pictures, other text: it is part of the cache's key
     notes: tuple[str, ...] = ()  # what a user should know of how the files were chosen
 
+    @property
+    def num_images(self) -> dict[str, int]:
+        """Of each split."""
+        return {split: self.splits.count(split) for split in SPLITS}
+
 
 @dataclass(frozen=True)
 class Reading:
