@@ -3,6 +3,8 @@
 tests/test_words.py compares their keys with the names that trials writes, in both directions.
 """
 
+from collections.abc import Mapping
+
 BAD = ("diverged", "frozen")  # outcomes of a run that broke numerically
 OUTCOMES = {  # and what each means, in the order of the tables
     "completed": "trained to its end",
@@ -73,20 +75,25 @@ def outcome(name: str) -> str:
 
 def event(where: object) -> str:
     """the loss was not finite; a name of a later version as it is, and nothing for none."""
-    return EVENTS.get(where, where.replace("_", " ")) if isinstance(where, str) else ""
+    return _of(EVENTS, where) if isinstance(where, str) else ""
 
 
 def cause(name: str) -> str:
-    return CAUSES.get(name, name.replace("_", " "))
+    return _of(CAUSES, name)
 
 
 def blame(name: str) -> str:
-    return BLAMES.get(name, name.replace("_", " "))
+    return _of(BLAMES, name)
 
 
 def phase(name: str) -> str:
-    return PHASES.get(name, name.replace("_", " "))
+    return _of(PHASES, name)
 
 
 def remedy(name: str) -> str:
-    return REMEDIES.get(name, name.replace("_", " "))
+    return _of(REMEDIES, name)
+
+
+def _of(words: Mapping[str, str], name: str) -> str:
+    """The words for a name; of a later version's name itself, without underscores."""
+    return words.get(name, name.replace("_", " "))

@@ -95,7 +95,7 @@ def patiently(start: Callable[[], T]) -> T:
     for _ in range(START_TRIES - 1):
         try:
             return start()
-        except Exception as error:  # a bare one
+        except Exception as error:  # Ray raises a bare one for this; its text alone tells
             if not any(words in str(error) for words in TOO_SLOW):
                 raise
             ray.shutdown()

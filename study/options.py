@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Choice, Space
+from search_spaces import Space
 from study.combinations import check_space, ends
 from trials.config import TrialConfig, checked
 from trials.measurements import METRICS, incomparable_along
@@ -143,11 +143,3 @@ def check_metric(space: Space, config: TrialConfig) -> None:
         f"{space.name!r} varies: it measures something else at each value; metrics that can: {fit}. "
         "--set NAME=VALUE fixes an axis."
     )
-
-
-def largest_batch(space: Space, config: TrialConfig) -> int:
-    """The largest batch size that a trial of the space may have."""
-    axis = space.axes.get("batch_size")
-    if axis is None:
-        return config.batch_size
-    return max(axis.values) if isinstance(axis, Choice) else int(axis.high)  # type: ignore[arg-type, type-var]

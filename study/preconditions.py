@@ -158,9 +158,10 @@ def check_cache(missing_bytes: float) -> None:
 
 def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
     """Raises ValueError where a study would go on with other data than it began with."""
-    names = [name for name in now if before and name in before and name != "notes"]
-    if differ := [name for name in names if before[name] != now[name]]:  # type: ignore[index]
-        listed = ", ".join(f"{name}={before[name]} then, {now[name]} now" for name in differ)  # type: ignore[index]
+    then = before or {}
+    names = [name for name in now if name in then and name != "notes"]
+    if differ := [name for name in names if then[name] != now[name]]:
+        listed = ", ".join(f"{name}={then[name]} then, {now[name]} now" for name in differ)
         raise ValueError(f"the data are not those that the study began with: {listed}; start another study")
 
 

@@ -15,13 +15,10 @@ if TYPE_CHECKING:
 
 NEVER = torch.iinfo(torch.int64).max
 READ_LATE = 16  # steps between two looks from the host where each look would wait for the device
-EVENTS = (  # all that Divergence.where may be
-    *("targets", "outputs", "loss", "weights", "buffers", "val_outputs"),
-    *("loss_scale", "skipped_steps", "val_loss", "frozen"),
-)
 FROZEN_AFTER = 8  # skipped steps in a row: the first ones of a sane run, whose loss scale may begin too high, are fewer
 SMALLEST_BOUND = 0.25  # of GRADIENT_BOUNDS, times the number of pixels
 PLACES = ("targets", "outputs", "loss", "weights", "buffers")  # the order in which one step reaches them
+EVENTS = (*PLACES, "val_outputs", "loss_scale", "skipped_steps", "val_loss", "frozen")  # of Divergence.where
 
 
 @dataclass(frozen=True)
