@@ -47,6 +47,7 @@ COLUMNS = (
         "level_b",
         "kind",
         "is_interaction",
+        "crossed",  # of an interaction: the first axis and its two levels, the second and its two; else nan
         "is_paired",
         "difference",
         "low",
@@ -287,6 +288,7 @@ def interaction_row(
     """How much larger the difference of the first axis is at one level of the second than at the other."""
     row = start_row(trials, metric, sides, design) | {
         "is_interaction": True,
+        "crossed": (sides.axis, sides.a, sides.b, second.name, *names),
         "axis": f"{sides.axis} x {second.name}",
         "level_a": f"{sides.a} - {sides.b} at {names[0]}",
         "level_b": f"{sides.a} - {sides.b} at {names[1]}",

@@ -6,8 +6,9 @@ A guard shows what it is worth after an event: whether the run lives on to its l
 import numpy as np
 import pandas as pd
 
-from analysis.effects import BAD
 from analysis.factors import Factor, label, numbers
+from analysis.trial_scores import flag
+from analysis.words import BAD
 
 GUARDS = {  # settings that guard a run, and the value that is no guard (trials/guards.py)
     "float32_head": False,
@@ -35,8 +36,7 @@ def is_off(trials: pd.DataFrame, name: str) -> pd.Series:
 
 def event_counts(epochs: pd.DataFrame) -> pd.Series:
     """In how many epochs a trial met an event, by folder; trials without one are left out."""
-    frozen = epochs["frozen"].eq(1) if "frozen" in epochs else pd.Series(False, epochs.index)
-    return epochs.loc[epochs["diverged"] | epochs["rolled_back"] | frozen, "folder"].value_counts()
+    return epochs.loc[epochs["diverged"] | epochs["rolled_back"] | flag(epochs, "frozen"), "folder"].value_counts()
 
 
 def fates(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -89,13 +89,11 @@ def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
 
 
 def interaction_text(row: dict, metric: str) -> str:
-    """level_a and level_b are differences, as comparisons.py names them: "deconv - bilinear at false"."""
-    (pair, first), (_, second) = (row[side].split(" at ") for side in ("level_a", "level_b"))
-    axes, (better, worse) = row["axis"].split(" x "), pair.split(" - ")
+    axis, better, worse, other, first, second = row["crossed"]
     at_first, at_second = (signed(row[f"value_{side}"], metric) for side in "ab")
     return (
-        f"The difference between {axes[0]} {better} and {worse} depends on {axes[1]} (significant after Holm's"
-        f" correction): {at_first} at {axes[1]}={first}, {at_second} at {axes[1]}={second}."
+        f"The difference between {axis} {better} and {worse} depends on {other} (significant after Holm's"
+        f" correction): {at_first} at {other}={first}, {at_second} at {other}={second}."
     )
 
 

@@ -212,12 +212,16 @@ def write_page(target: Path, name: str, made: page.Page, record: dict, more: dic
 
 def csv_of(frame: pd.DataFrame) -> bytes:
     """Large ones by Arrow, which is ten times as fast as pandas and writes truth values in small letters."""
+    is_large = len(frame) >= LARGE
+
+    def text_of(value: object) -> object:
+        return str(harmless(value)) if is_large else harmless(value)
+
     texts = frame.select_dtypes(object)
-    frame = frame.assign(**{name: texts[name].map(harmless) for name in texts})
+    frame = frame.assign(**{name: texts[name].map(text_of, na_action="ignore") for name in texts})
     frame = frame.rename(columns=harmless)
-    if len(frame) < LARGE:
+    if not is_large:
         return frame.to_csv(index=False).encode(errors="replace")
-    frame = frame.assign(**{harmless(name): frame[harmless(name)].map(str, na_action="ignore") for name in texts})
     target = io.BytesIO()
     table = pyarrow.Table.from_pandas(frame, preserve_index=False)
     pyarrow.csv.write_csv(table, target, pyarrow.csv.WriteOptions(quoting_style="needed"))

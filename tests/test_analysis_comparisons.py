@@ -13,6 +13,7 @@ from analysis.designs import design_of
 from analysis.differences import counted
 from analysis.effect_section import lines
 from analysis.factors import Factor
+from analysis.headline import interaction_text
 
 UPSAMPLE = Factor("upsample", "choice", ("deconv", "bilinear"))
 GRID = {"search": "grid", "scheduler": "none"}
@@ -322,3 +323,13 @@ def test_an_axis_of_a_name_like_an_interactions_has_its_sentence():
     axis = Factor("a x b", "choice", ("a", "b"))
     found = compare(trials.rename(columns={"level": "a x b"}), epochs, [axis], "val_dice", "max", design_of({}, trials))
     assert lines(found, "val_dice", "max")[0].startswith("a x b b against a: ")
+
+
+def test_an_interaction_has_its_sentence_whatever_its_levels_are_called():
+    trials, epochs = grid(noisy, settings=2, seeds=4)
+    names = {"a": "one x two", "b": "near - far at 3"}
+    axis = Factor("level", "choice", tuple(names.values()))
+    found = compare(trials.replace({"level": names}), epochs, [axis, LR], "val_dice", "max", design_of(GRID, trials))
+    row = found[found["axis"] == "level x lr"].to_dict("records")[0]
+    said = interaction_text(row, "val_dice")
+    assert said.startswith("The difference between level one x two and near - far at 3 depends on lr (")
