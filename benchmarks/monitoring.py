@@ -16,7 +16,7 @@ from collections.abc import Callable
 import torch
 
 from trials.config import TrialConfig
-from trials.data import TrainLoader, prepare
+from trials.data.loader import TrainLoader, prepare
 from trials.losses import LOSSES, score
 from trials.numerics.monitor import SAMPLE_EVERY
 from trials.optimizers import advance

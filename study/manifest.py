@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from search_spaces import Space
 from study.options import Options
 from trials.config import TrialConfig
-from trials.data import prepare, split_indices, written_masks
+from trials.data.loader import prepare, split_indices, written_masks
 
 SCHEMA_VERSION = 2  # 1: a diverged trial's last line holds substitutes for what was not measured
 FILE = "study.json"

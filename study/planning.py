@@ -17,12 +17,12 @@ from study.combinations import combinations, involved_axes, waited_for
 from study.options import Options
 from study.preconditions import existing
 from trials.config import TrialConfig
+from trials.data.prepared import cache_folder, is_prepared
+from trials.data.sources import DATASETS
 from trials.models import build_model
 from trials.numerics.capsule import MAX_VALIDATION
 from trials.numerics.monitor import SAMPLE_EVERY
 from trials.optimizers import COPIES
-from trials.prepared import cache_folder, is_prepared
-from trials.sources import DATASETS
 from trials.state import save_interval
 
 NUM_PETS = {"train": 3312, "val": 368, "test": 3669}  # where they are still to be downloaded

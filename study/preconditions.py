@@ -20,9 +20,9 @@ from search_spaces import Space
 from study.combinations import check_combinations
 from study.options import Options
 from trials.config import TrialConfig
-from trials.data import check_batch_size, check_split
-from trials.prepared import cache_folder
-from trials.sources import DATASETS
+from trials.data.loader import check_batch_size, check_split
+from trials.data.prepared import cache_folder
+from trials.data.sources import DATASETS
 from trials.state import pick_device
 
 SESSION = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"  # of Ray, below its temporary folder

@@ -24,7 +24,7 @@ from study.planning import plan
 from study.ranking import best_trial
 from trials import checkpoint
 from trials.config import TrialConfig, checked, parse_settings
-from trials.data import describe
+from trials.data.loader import describe
 from trials.outcome import BROKEN, INTERRUPTED
 from trials.predict import test_score
 

@@ -11,7 +11,7 @@ from analysis.load import load_study
 from analysis.trial_scores import best_epochs, objectives
 from study.trainable import OBJECTIVE, reported
 from trials import checkpoint, training
-from trials.data import prepare, split_indices
+from trials.data.loader import prepare, split_indices
 from trials.evaluation import evaluate
 from trials.measurements import METRICS, EpochMetrics
 from trials.outcome import Outcome, finite_or_none, line_of, outcome_of, write_json_line

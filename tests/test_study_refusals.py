@@ -18,7 +18,7 @@ from study.grid import MOST, grid
 from study.launch import first_line, patiently
 from study.options import settle
 from trials.config import TrialConfig
-from trials.sources import DATASETS
+from trials.data.sources import DATASETS
 
 SMOKE = ["--space", "smoke"]
 IMPORTS = "from search_spaces import Choice, IntRange, LogUniform, Space, Uniform\n"

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-import trials.data
+import trials.data.loader
 import trials.training
 from trials import checkpoint
-from trials.data import Batch
+from trials.data.loader import Batch
 from trials.losses import GRADIENT_BOUNDS, LOSSES, score, uninformed_loss
 from trials.numerics.health import FROZEN_AFTER, SMALLEST_BOUND, highest_loss, lowest_loss_scale
 from trials.numerics.monitor import epochs_until_overflow
@@ -57,7 +57,7 @@ def test_easy_pictures_are_learnt_without_an_alarm(tiny, monkeypatch, tmp_path):
         bright = (images_u8[..., :1].float() > 127).permute(0, 3, 1, 2).float().to(device)
         return Batch((4 * bright - 2).expand(-1, 3, -1, -1).contiguous(), bright, torch.ones_like(bright))
 
-    monkeypatch.setattr(trials.data, "to_batch", easy)
+    monkeypatch.setattr(trials.data.loader, "to_batch", easy)
     config = tiny(epochs=3, lr=0.02, train_limit=64, schedule="constant")
     next(run(config, out=tmp_path))
     content = checkpoint.load(tmp_path / "last.pt")

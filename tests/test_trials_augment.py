@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from trials.augment import AUGMENTS
 from trials.config import TrialConfig
-from trials.data import order_of_pass, sample_seed
+from trials.data.augment import AUGMENTS
+from trials.data.loader import order_of_pass, sample_seed
 
 SHARES = {  # of the samples, how many a transform changes; unequal where they can be
     "flip": {"flip": 0.5},

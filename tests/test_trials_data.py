@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from trials import data
 from trials.config import TrialConfig
-from trials.data import TrainLoader, describe, prepare, split_indices, to_batch, written_masks
-from trials.sources import pets
+from trials.data import loader
+from trials.data.loader import TrainLoader, describe, prepare, split_indices, to_batch, written_masks
+from trials.data.sources import pets
 
 CPU = torch.device("cpu")
 
@@ -177,7 +177,7 @@ def test_images_are_normalised_by_imagenets_statistics():
     batch = to_batch(
         torch.full((1, 2, 2, 3), 255, dtype=torch.uint8), torch.ones(1, 2, 2, dtype=torch.uint8), "pet", CPU
     )
-    expected = [(1 - mean) / std for mean, std in zip(data.IMAGENET_MEAN, data.IMAGENET_STD, strict=True)]
+    expected = [(1 - mean) / std for mean, std in zip(loader.IMAGENET_MEAN, loader.IMAGENET_STD, strict=True)]
     assert batch.images[0, :, 0, 0].tolist() == pytest.approx(expected, rel=1e-5)
 
 
@@ -233,7 +233,7 @@ def test_the_reports_augmentation_keeps_trimaps_trimaps(tiny):
 
 def test_image_and_mask_are_moved_together(tiny):
     config = tiny(augment="report", blur_p=0, elastic_p=1, elastic_alpha=20.0, elastic_sigma=5.0)
-    augment = data.AUGMENTS["report"](config)
+    augment = loader.AUGMENTS["report"](config)
     trimap = np.full((32, 32), 2, np.uint8)
     trimap[8:20, 10:24] = 1
     image = np.repeat((trimap == 1)[..., None], 3, axis=2).astype(np.uint8) * 255

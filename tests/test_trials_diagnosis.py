@@ -12,7 +12,7 @@ from benchmarks.faults import FAULTS, fault_named
 from benchmarks.healthy_runs import BASE as HEALTHY
 from benchmarks.healthy_runs import one_run
 from trials import checkpoint, replay
-from trials.data import TrainLoader, prepare
+from trials.data.loader import TrainLoader, prepare
 from trials.numerics import capsule
 from trials.numerics.account import CAPSULE, FILE
 from trials.numerics.again import leaf_modules, restored, take_again

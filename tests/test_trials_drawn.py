@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from trials.drawn import HARD_CASES, Drawing, draw
+from trials.data.drawn import HARD_CASES, Drawing, draw
 
 NUM_PICTURES = 300
 
@@ -83,12 +83,12 @@ def test_another_size_shows_the_same_scene():
 
 
 def test_a_size_too_small_for_whiskers_is_refused():
-    with pytest.raises(ValueError, match=r"size_px=31; allowed: 32 or more \(trials/drawn.py\)"):
+    with pytest.raises(ValueError, match=r"size_px=31; allowed: 32 or more \(trials/data/drawn.py\)"):
         draw(0, size_px=31)
 
 
 def test_a_negative_index_is_refused():
-    with pytest.raises(ValueError, match=r"index=-1, seed=0; allowed: 0 or more \(trials/drawn.py\)"):
+    with pytest.raises(ValueError, match=r"index=-1, seed=0; allowed: 0 or more \(trials/data/drawn.py\)"):
         draw(-1)
 
 

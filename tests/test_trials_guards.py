@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trials import checkpoint
-from trials.data import TrainLoader, prepare
+from trials.data.loader import TrainLoader, prepare
 from trials.guards import Rollback
 from trials.numerics.health import gradients_vanish
 from trials.outcome import outcome_of

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trials.data import TrainLoader, prepare
+from trials.data.loader import TrainLoader, prepare
 from trials.losses import bce_loss, score
 from trials.models import build_model
 from trials.numerics import capsule

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from trials.config import TrialConfig
-from trials.data import describe, prepare
+from trials.data.loader import describe, prepare
 
 NUM = 12
 HEIGHT, WIDTH = 48, 64

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trials.config import TrialConfig
-from trials.data import describe, prepare
+from trials.data.loader import describe, prepare
 
 
 def config_of(root: Path, **changed) -> TrialConfig:

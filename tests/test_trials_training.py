@@ -10,7 +10,7 @@ import torch
 from safetensors.numpy import load_file
 
 from trials import checkpoint
-from trials.data import prepare, split_indices
+from trials.data.loader import prepare, split_indices
 from trials.evaluation import evaluate
 from trials.models import build_model
 from trials.numerics.health import Health, non_finite_state

@@ -7,16 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trials.augment import AUGMENTS
-from trials.data import BORDERS
+from trials.data.augment import AUGMENTS
+from trials.data.loader import BORDERS
+from trials.data.mask_files import MASK_ORIENTATIONS, parse_foreground
+from trials.data.picture_files import parse_range
+from trials.data.sources import DATASETS
 from trials.guards import ON_DIVERGENCE
 from trials.losses import LOSSES
-from trials.mask_files import MASK_ORIENTATIONS, parse_foreground
 from trials.measurements import METRICS
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
 from trials.optimizers import OPTIMIZERS, SCHEDULES
-from trials.picture_files import parse_range
-from trials.sources import DATASETS
 
 WHERE = "trials/config.py"
 FLOAT32_MAX = 3.4e38  # rounded down

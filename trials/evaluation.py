@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from trials.data import Prepared, evaluation_batches
+from trials.data.loader import Prepared, evaluation_batches
 from trials.losses import LOSSES, bce_loss, score, uninformed_loss
 from trials.metrics import overlap_per_image, soft_batch_dice
 

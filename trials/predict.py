@@ -21,16 +21,16 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data import split_indices, to_batch
+from trials.data.listing import list_pictures
+from trials.data.loader import split_indices, to_batch
+from trials.data.pairing import match
+from trials.data.picture_files import read_picture
+from trials.data.prepared import prepare, resize
+from trials.data.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, Reading, read_pair
 from trials.evaluation import evaluate, write_scores
-from trials.listing import list_pictures
 from trials.metrics import overlap_per_image
 from trials.models import build_model
 from trials.outcome import INTERRUPTED
-from trials.pairing import match
-from trials.picture_files import read_picture
-from trials.prepared import prepare, resize
-from trials.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, Reading, read_pair
 from trials.state import pick_device
 
 BORDER_GREY = 127  # in a picture of the mask, where the border is neither

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from trials.data import DRAWS, TrainLoader, prepare
+from trials.data.loader import DRAWS, TrainLoader, prepare
 from trials.numerics import capsule
 from trials.numerics.account import search_gap
 from trials.numerics.again import Taken, restored, take_again

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data import DRAWS
+from trials.data.loader import DRAWS
 from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
 from trials.guards import RunningStatistics
 from trials.models import Network, build_model

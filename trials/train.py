@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import FIELDS, TrialConfig, parse_settings
-from trials.data import DRAWS, describe
+from trials.data.loader import DRAWS, describe
 from trials.numerics import account
 from trials.numerics.account import CAPSULE
 from trials.numerics.account import FILE as ACCOUNT

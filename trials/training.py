@@ -11,7 +11,7 @@ import torch
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data import Batch, TrainLoader, first_images, prepare, split_indices
+from trials.data.loader import Batch, TrainLoader, first_images, prepare, split_indices
 from trials.evaluation import Evaluation, evaluate
 from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score

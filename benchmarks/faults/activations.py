@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from benchmarks.faults.fault import Change, Fault, Plant, Truth, each_step, make, once, outputs_of, scale_module
-from trials.data import Batch
+from trials.data.loader import Batch
 from trials.state import State
 
 HALF_SATURATES = 8.32  # the logit from which half's sigmoid is exactly 1

@@ -6,7 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from benchmarks.faults.fault import Fault, Truth, make
-from trials.data import Batch
+from trials.data.loader import Batch
 from trials.state import State
 
 NAN, INF = float("nan"), float("inf")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trials.config import TrialConfig
-from trials.data import Batch
+from trials.data.loader import Batch
 from trials.state import State
 from trials.step import forward
 

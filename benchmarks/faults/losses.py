@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.faults.fault import Fault, Truth, make
-from trials.data import Batch
+from trials.data.loader import Batch
 from trials.losses import LOSSES, Scored
 from trials.state import State
 

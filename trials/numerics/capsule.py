@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trials.data import Batch
+from trials.data.loader import Batch
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig

@@ -11,7 +11,7 @@ from trials.numerics.flat import all_finite
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
-    from trials.data import Batch
+    from trials.data.loader import Batch
 
 NEVER = torch.iinfo(torch.int64).max
 READ_LATE = 16  # steps between two looks from the host where each look would wait for the device

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trials.data import DRAWS, Batch
+from trials.data.loader import DRAWS, Batch
 from trials.numerics import capsule
 from trials.numerics.capsule import Kept, facts_of, tensors_of
 from trials.numerics.flat import Flat

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trials.data import Batch
+from trials.data.loader import Batch
 from trials.losses import LOSSES, score, uninformed_loss
 from trials.numerics.again import restored, take
 from trials.numerics.capsule import Capsule

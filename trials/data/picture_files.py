@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from trials.listing import HEIC_HINT
+from trials.data.listing import HEIC_HINT
 
 PERCENTILES = (0.1, 99.9)  # of a picture's own values: what black and white are in one of more than 8 bits
 MANY_VALUES = 16  # from which on a picture's values are measurements, rather than a few classes

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from trials.backdrops import background, noise
+from trials.data.backdrops import background, noise
 
 HARD_CASES = ("thin_structure", "same_colour")  # labels a picture may carry
 MIN_SIZE_PX = 32
@@ -119,9 +119,9 @@ def draw(index: int, *, seed: int = 0, size_px: int = 128) -> Drawing:
     Raises ValueError for a size below 32 px, at which whiskers would no longer show, and for a negative index or seed.
     """
     if size_px < MIN_SIZE_PX:
-        raise ValueError(f"size_px={size_px!r}; allowed: {MIN_SIZE_PX} or more (trials/drawn.py)")
+        raise ValueError(f"size_px={size_px!r}; allowed: {MIN_SIZE_PX} or more (trials/data/drawn.py)")
     if index < 0 or seed < 0:
-        raise ValueError(f"index={index!r}, seed={seed!r}; allowed: 0 or more (trials/drawn.py)")
+        raise ValueError(f"index={index!r}, seed={seed!r}; allowed: 0 or more (trials/data/drawn.py)")
     rng = np.random.default_rng((seed, index))
     is_thin, is_same = rng.random(2) < 0.5
     coat_23, decor_23 = _colours(rng, is_same)

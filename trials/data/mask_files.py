@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from trials.listing import some
-from trials.picture_files import NUMBER, Decoded, Picture, decode, deep_samples, turn
+from trials.data.listing import some
+from trials.data.picture_files import NUMBER, Decoded, Picture, decode, deep_samples, turn
 
 PET, BACKGROUND, BORDER = 1, 2, 3  # the values of a trimap (Parkhi et al. 2012)
 MASK_ORIENTATIONS = ("auto", "upright", "stored")

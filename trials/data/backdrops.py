@@ -1,4 +1,4 @@
-"""What stands behind the drawn animals: patterns of two colours, without hair (see trials/drawn.py)."""
+"""What stands behind the drawn animals: patterns of two colours, without hair (see trials/data/drawn.py)."""
 
 import math
 

@@ -10,12 +10,12 @@ from urllib.error import URLError
 import numpy as np
 from filelock import FileLock
 
-from trials.drawn import draw
-from trials.listing import Listing, list_pictures, some
-from trials.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
-from trials.pairing import match
-from trials.picture_files import read_picture
-from trials.splits import SPLITS, by_table, every_tenth, names_look_grouped
+from trials.data.drawn import draw
+from trials.data.listing import Listing, list_pictures, some
+from trials.data.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
+from trials.data.pairing import match
+from trials.data.picture_files import read_picture
+from trials.data.splits import SPLITS, by_table, every_tenth, names_look_grouped
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
@@ -97,9 +97,9 @@ def pets(config: "TrialConfig") -> Source:
 
 
 def folder(config: "TrialConfig") -> Source:
-    """A user's own pairs: DIR/images and DIR/masks, matched by their names (trials/pairing.py).
+    """A user's own pairs: DIR/images and DIR/masks, matched by their names (trials/data/pairing.py).
 
-    What is read, and what is refused: trials/picture_files.py, trials/mask_files.py. The split is that of
+    What is read, and what is refused: trials/data/picture_files.py, trials/data/mask_files.py. The split is that of
     `split_file`; without one, in the order of the names, every 10th pair is validation and the one after it test.
     Raises FileNotFoundError, naming what is missing; ValueError where no folder was named.
     """
@@ -131,7 +131,7 @@ def folder(config: "TrialConfig") -> Source:
 
 
 def drawn(config: "TrialConfig") -> Source:
-    """The embedded, drawn set (trials/drawn.py): always the same pictures; it needs no files."""
+    """The embedded, drawn set (trials/data/drawn.py): always the same pictures; it needs no files."""
     splits = [split for split in SPLITS for _ in range(NUM_DRAWN[split])]
     names = [f"drawn_{index:04d}" for index in range(len(splits))]
     code = hashlib.sha256()

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from trials.augment import AUGMENTS, Augment
-from trials.prepared import Prepared, prepare
-from trials.sources import BORDER, PET
+from trials.data.augment import AUGMENTS, Augment
+from trials.data.prepared import Prepared, prepare
+from trials.data.sources import BORDER, PET
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
-from trials.listing import some
-from trials.sources import DATASETS, PET, Source
+from trials.data.listing import some
+from trials.data.sources import DATASETS, PET, Source
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig
@@ -207,7 +207,7 @@ def _lost_objects(source: Source, pairs: list[_Resized], size_px: int) -> list[s
     lost = {name: p.survives_at_px for name, p in zip(source.names, pairs, strict=True) if p.survives_at_px > size_px}
     num_empty = sum(pair.survives_at_px == 0 for pair in pairs)
     if pairs and num_empty == len(pairs):
-        raise ValueError(f"none of the {len(pairs)} masks holds an object (trials/mask_files.py says what is one)")
+        raise ValueError(f"none of the {len(pairs)} masks holds an object (trials/data/mask_files.py says what is one)")
     if not lost:
         return []
     sentence = (
