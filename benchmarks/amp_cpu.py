@@ -5,7 +5,7 @@
 
 A step is forward, BCE in float32 outside the context, backward, GradScaler's step. The variants take turns within a
 round, so that a busy machine slows all of them; printed are medians over rounds and the median of each round's ratio
-to float32. The goal of trials/precision.py is a ratio of at most 1.5.
+to float32. The goal of trials/numerics/precision.py is a ratio of at most 1.5.
 """
 
 import argparse
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trials.config import TrialConfig
 from trials.models import build_model
-from trials.precision import autocast
+from trials.numerics.precision import autocast
 
 VARIANTS: dict[str, Callable[[], AbstractContextManager]] = {
     "float32": partial(autocast, "cpu", None),

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import trials.training
 from benchmarks.faults import BASE, FAULTS, Fault, fault_named, half
 from trials.config import TrialConfig
-from trials.numerics.account import FILE
+from trials.numerics.explaining.record import FILE
 
 NONE = "(no alarm)"
 BUDGET_S = 5.0  # for remedies and modules, which are not judged here

@@ -18,7 +18,7 @@ import torch
 from trials.config import TrialConfig
 from trials.data.loader import TrainLoader, prepare
 from trials.losses import LOSSES, score
-from trials.numerics.monitor import SAMPLE_EVERY
+from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import advance
 from trials.state import new_state, new_watch
 from trials.training import forward, train_step

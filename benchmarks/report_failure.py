@@ -27,7 +27,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trials.config import TrialConfig
-from trials.numerics.account import FILE
+from trials.numerics.explaining.record import FILE
 from trials.training import run
 
 BASE: dict[str, Any] = dict(

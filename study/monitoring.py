@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from trials.numerics.account import FILE as ACCOUNT
+from trials.numerics.explaining.record import FILE as ACCOUNT
 from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, whole_lines
 
 ROWS_SHOWN = 15  # the best trials; a terminal is not endless

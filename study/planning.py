@@ -21,7 +21,7 @@ from trials.data.prepared import cache_folder, is_prepared
 from trials.data.sources import DATASETS
 from trials.models import build_model
 from trials.numerics.capsule import MAX_VALIDATION
-from trials.numerics.monitor import SAMPLE_EVERY
+from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import COPIES
 from trials.state import save_interval
 

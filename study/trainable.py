@@ -15,8 +15,8 @@ from ray import tune
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.numerics.account import CAPSULE
-from trials.numerics.account import FILE as ACCOUNT
+from trials.numerics.explaining.record import CAPSULE
+from trials.numerics.explaining.record import FILE as ACCOUNT
 from trials.outcome import line_of
 from trials.scores import objective
 from trials.training import EpochMetrics, run

@@ -10,9 +10,9 @@ import trials.training
 from trials import checkpoint
 from trials.data.loader import Batch
 from trials.losses import GRADIENT_BOUNDS, LOSSES, score, uninformed_loss
-from trials.numerics.health import FROZEN_AFTER, SMALLEST_BOUND, highest_loss, lowest_loss_scale
-from trials.numerics.monitor import epochs_until_overflow
-from trials.numerics.running import Validated
+from trials.numerics.explaining.batchnorm_statistics import Validated
+from trials.numerics.watching.health import FROZEN_AFTER, SMALLEST_BOUND, highest_loss, lowest_loss_scale
+from trials.numerics.watching.monitor import epochs_until_overflow
 from trials.state import new_state, new_watch, restore
 from trials.training import run
 

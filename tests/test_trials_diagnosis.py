@@ -14,9 +14,8 @@ from benchmarks.healthy_runs import one_run
 from trials import checkpoint, replay
 from trials.data.loader import TrainLoader, prepare
 from trials.numerics import capsule
-from trials.numerics.account import CAPSULE, FILE
-from trials.numerics.again import leaf_modules, restored, take_again
-from trials.numerics.counterfactuals import (
+from trials.numerics.explaining.record import CAPSULE, FILE
+from trials.numerics.explaining.remedies import (
     Deadline,
     agreement,
     counterfactuals,
@@ -24,7 +23,8 @@ from trials.numerics.counterfactuals import (
     is_right,
     smallest_float32_set,
 )
-from trials.numerics.diagnosis import BLAMES, CAUSES, diagnose, problem_of_batch
+from trials.numerics.explaining.rerun import leaf_modules, restored, take_again
+from trials.numerics.explaining.rules import BLAMES, CAUSES, diagnose, problem_of_batch
 from trials.training import run
 
 CPU = torch.device("cpu")

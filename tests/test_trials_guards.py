@@ -10,7 +10,7 @@ import torch
 from trials import checkpoint
 from trials.data.loader import TrainLoader, prepare
 from trials.guards import Rollback
-from trials.numerics.health import gradients_vanish
+from trials.numerics.watching.health import gradients_vanish
 from trials.outcome import outcome_of
 from trials.state import new_state
 from trials.step import forward
@@ -104,7 +104,7 @@ def test_rollback_is_bounded(tiny):
 
 
 def test_the_outputs_gradient_is_nan_where_an_output_was_not_finite(tiny):
-    from trials.numerics.health import Health
+    from trials.numerics.watching.health import Health
 
     outputs = torch.tensor([0.5, math.nan], requires_grad=True)
     Health(torch.device("cpu")).finite_outputs(outputs, 1).sum().backward()
@@ -112,7 +112,7 @@ def test_the_outputs_gradient_is_nan_where_an_output_was_not_finite(tiny):
 
 
 def test_a_finite_output_is_passed_on_with_its_gradient(tiny):
-    from trials.numerics.health import Health
+    from trials.numerics.watching.health import Health
 
     outputs = torch.tensor([0.5, 0.25], requires_grad=True)
     Health(torch.device("cpu")).finite_outputs(outputs, 1).sum().backward()

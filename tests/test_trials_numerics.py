@@ -10,11 +10,18 @@ from trials.data.loader import TrainLoader, prepare
 from trials.losses import bce_loss, score
 from trials.models import build_model
 from trials.numerics import capsule
-from trials.numerics.health import Divergence, Health, earliest
-from trials.numerics.monitor import LayerProbe, Monitor, epochs_until_overflow, first_overflow, measured, total_norm
-from trials.numerics.recorder import Recorder
-from trials.numerics.trace import Tracer, cosine
-from trials.precision import autocast
+from trials.numerics.explaining.operator_tracer import Tracer, cosine
+from trials.numerics.precision import autocast
+from trials.numerics.watching.health import Divergence, Health, earliest
+from trials.numerics.watching.monitor import (
+    LayerProbe,
+    Monitor,
+    epochs_until_overflow,
+    first_overflow,
+    measured,
+    total_norm,
+)
+from trials.numerics.watching.recorder import Recorder
 from trials.state import new_state, new_watch
 from trials.training import train_step
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from trials.precision import FLOAT32, HALF, PROMOTE, autocast
+from trials.numerics.precision import FLOAT32, HALF, PROMOTE, autocast
 
 HALVES = [torch.float16, torch.bfloat16]
 FLOAT32_EPS = torch.finfo(torch.float32).eps

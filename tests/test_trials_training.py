@@ -13,7 +13,7 @@ from trials import checkpoint
 from trials.data.loader import prepare, split_indices
 from trials.evaluation import evaluate
 from trials.models import build_model
-from trials.numerics.health import Health, non_finite_state
+from trials.numerics.watching.health import Health, non_finite_state
 from trials.predict import load_model
 from trials.training import run
 

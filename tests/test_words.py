@@ -3,8 +3,8 @@
 import pytest
 
 from analysis import charts, words
-from trials.numerics.diagnosis import BLAMES, CAUSES, PHASES, REMEDIES
-from trials.numerics.health import EVENTS
+from trials.numerics.explaining.rules import BLAMES, CAUSES, PHASES, REMEDIES
+from trials.numerics.watching.health import EVENTS
 from trials.outcome import BROKEN, OUTCOMES
 
 OF_THE_READER = {"running", "not started"}  # outcomes that no trial writes: they are read from what is not there

@@ -33,7 +33,7 @@ class Scored:
 def score(outputs: Tensor, targets: Tensor, valid: Tensor, head: str) -> Scored:
     """Outputs of the head (probabilities or logits, B,1,H,W, any float dtype) beside their targets.
 
-    The outputs must be finite: binary cross entropy refuses NaN (trials/numerics/health.py looks before).
+    The outputs must be finite: binary cross entropy refuses NaN (trials/numerics/watching/health.py looks before).
     """
     outputs = outputs.float()
     if head == "sigmoid":

@@ -59,8 +59,8 @@ class EpochMetrics:
     frozen: bool  # every step of the epoch was skipped, and nothing else was wrong
     diverged: bool
     diverged_step: int | None  # over the whole run, from 1
-    diverged_where: str | None  # see trials/numerics/health.py, Divergence
-    diverged_cause: str | None  # of CAUSES in trials/numerics/diagnosis.py; of a frozen run too
+    diverged_where: str | None  # see trials/numerics/watching/health.py, Divergence
+    diverged_cause: str | None  # of CAUSES in trials/numerics/explaining/rules.py; of a frozen run too
     diverged_blame: str | None  # of BLAMES
     best_epoch: int  # by the metric that the configuration asks for (trials/scores.py); 0 before there was one
     best_value: float | None  # of that metric; None before there was one

@@ -25,8 +25,8 @@ class Outcome:
     outcome: str
     epoch: int = 0  # the last one reported
     step: int | None = None  # of the first event, over the whole run, where it diverged or froze
-    where: str | None = None  # what showed it (trials/numerics/health.py, Divergence)
-    cause: str | None = None  # of it (trials/numerics/diagnosis.py)
+    where: str | None = None  # what showed it (trials/numerics/watching/health.py, Divergence)
+    cause: str | None = None  # of it (trials/numerics/explaining/rules.py)
     error_type: str | None = None
     error_text: str | None = None
     metric: str | None = None  # that the run was to be best by

@@ -10,11 +10,11 @@ import torch
 
 from trials.data.loader import DRAWS, TrainLoader, prepare
 from trials.numerics import capsule
-from trials.numerics.account import search_gap
-from trials.numerics.again import Taken, restored, take_again
 from trials.numerics.capsule import Capsule
-from trials.numerics.diagnosis import diagnose
-from trials.numerics.trace import Range
+from trials.numerics.explaining.operator_tracer import Range
+from trials.numerics.explaining.record import search_gap
+from trials.numerics.explaining.rerun import Taken, restored, take_again
+from trials.numerics.explaining.rules import diagnose
 from trials.outcome import INTERRUPTED
 from trials.state import new_watch, pick_device
 from trials.training import train_step

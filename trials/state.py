@@ -17,9 +17,9 @@ from trials.data.loader import DRAWS
 from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
 from trials.guards import RunningStatistics
 from trials.models import Network, build_model
-from trials.numerics.health import READ_LATE, Health
-from trials.numerics.monitor import Monitor
-from trials.numerics.recorder import Recorder
+from trials.numerics.watching.health import READ_LATE, Health
+from trials.numerics.watching.monitor import Monitor
+from trials.numerics.watching.recorder import Recorder
 from trials.optimizers import COPIES, OPTIMIZERS, SCHEDULES
 
 STATE_BYTES_A_RUN = 5e9  # of states written over a whole run, where `checkpoint_every` leaves open how often

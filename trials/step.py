@@ -4,7 +4,7 @@ import torch
 
 from trials.config import TrialConfig
 from trials.models import Network
-from trials.precision import autocast
+from trials.numerics.precision import autocast
 
 AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 

@@ -16,9 +16,9 @@ from tqdm import tqdm
 from trials import checkpoint
 from trials.config import FIELDS, TrialConfig, parse_settings
 from trials.data.loader import DRAWS, describe
-from trials.numerics import account
-from trials.numerics.account import CAPSULE
-from trials.numerics.account import FILE as ACCOUNT
+from trials.numerics.explaining import record as account
+from trials.numerics.explaining.record import CAPSULE
+from trials.numerics.explaining.record import FILE as ACCOUNT
 from trials.outcome import (
     BROKEN,
     INTERRUPTED,

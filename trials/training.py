@@ -16,10 +16,10 @@ from trials.evaluation import Evaluation, evaluate
 from trials.guards import Rollback, clip, keep_above, was_skipped
 from trials.losses import LOSSES, score
 from trials.measurements import METRICS, EpochMetrics
-from trials.numerics.account import CAPSULE, Account
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
-from trials.numerics.health import FROZEN_AFTER, Divergence, earliest, gradients_vanish, highest_loss
-from trials.numerics.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
+from trials.numerics.explaining.record import CAPSULE, Account
+from trials.numerics.watching.health import FROZEN_AFTER, Divergence, earliest, gradients_vanish, highest_loss
+from trials.numerics.watching.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
 from trials.scores import improves

@@ -1,1 +1,1 @@
-"""What to watch, what to keep, what happened, and why."""
+"""The instrument: what to watch in training, what to keep of a divergence, and why it happened."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from trials.data.loader import DRAWS, Batch
 from trials.numerics import capsule
 from trials.numerics.capsule import Kept, facts_of, tensors_of
-from trials.numerics.flat import Flat
-from trials.numerics.health import Divergence, Health
+from trials.numerics.watching.health import Divergence, Health
+from trials.numerics.watching.state_copy import Flat
 from trials.outcome import finite_or_none
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trials.numerics.again import Taken, leaf_modules, restored, take, take_again
 from trials.numerics.capsule import Capsule, put_together
-from trials.numerics.trace import cosine
+from trials.numerics.explaining.operator_tracer import cosine
+from trials.numerics.explaining.rerun import Taken, leaf_modules, restored, take, take_again
 from trials.outcome import finite_or_none
 
 AGREES = 0.9

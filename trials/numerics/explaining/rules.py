@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from trials.numerics.again import Taken, take_again
 from trials.numerics.capsule import Capsule, Kept
-from trials.numerics.counterfactuals import Counterfactuals, Deadline, counterfactuals, float32_step
-from trials.numerics.running import Validated, validated
-from trials.numerics.trace import FirstBad
+from trials.numerics.explaining.batchnorm_statistics import Validated, validated
+from trials.numerics.explaining.operator_tracer import FirstBad
+from trials.numerics.explaining.remedies import Counterfactuals, Deadline, counterfactuals, float32_step
+from trials.numerics.explaining.rerun import Taken, take_again
 from trials.outcome import finite_or_none
 
 CAUSES = (

@@ -89,7 +89,7 @@ def autocast(device_type: str, dtype: torch.dtype | None) -> AbstractContextMana
     if dtype is None:
         return nullcontext()
     if dtype not in (torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype={dtype}; known: torch.float16, torch.bfloat16, None (trials/precision.py)")
+        raise ValueError(f"dtype={dtype}; known: torch.float16, torch.bfloat16, None (trials/numerics/precision.py)")
     return CudaPolicy(dtype) if device_type == "cpu" else torch.autocast(device_type, dtype=dtype)
 
 

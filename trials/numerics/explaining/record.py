@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from trials.numerics import capsule
-from trials.numerics.counterfactuals import MAX_SETS
-from trials.numerics.diagnosis import diagnose, undiagnosed
-from trials.numerics.health import Divergence
+from trials.numerics.explaining.remedies import MAX_SETS
+from trials.numerics.explaining.rules import diagnose, undiagnosed
+from trials.numerics.watching.health import Divergence
 
 SCHEMA_VERSION = 2  # 1: a remedy that there was no time for was missing
 FILE, CAPSULE = "divergence.json", "capsule"  # beside the checkpoints

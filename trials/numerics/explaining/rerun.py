@@ -14,8 +14,8 @@ from trials.guards import RunningStatistics, clip_unscaled, was_skipped
 from trials.losses import LOSSES, score
 from trials.numerics import capsule
 from trials.numerics.capsule import Capsule, Kept
-from trials.numerics.health import Health, non_finite_state
-from trials.numerics.trace import FirstBad, Range, Tracer, range_of
+from trials.numerics.explaining.operator_tracer import FirstBad, Range, Tracer, range_of
+from trials.numerics.watching.health import Health, non_finite_state
 from trials.outcome import finite_or_none
 from trials.state import State, new_state
 from trials.step import forward
@@ -156,5 +156,5 @@ def _forward_in_float32(inner: Any, *inputs: Tensor) -> Tensor:
 
 
 def _no_autocast(device_type: str) -> AbstractContextManager:
-    """Switches off what trials.precision.autocast switched on."""
+    """Switches off what trials.numerics.precision.autocast switched on."""
     return torch._C.DisableTorchFunction() if device_type == "cpu" else torch.autocast(device_type, enabled=False)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trials.losses import GRADIENT_BOUNDS
-from trials.numerics.flat import all_finite
+from trials.numerics.watching.state_copy import all_finite
 
 if TYPE_CHECKING:
     from trials.config import TrialConfig

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from trials.data.loader import Batch
 from trials.losses import LOSSES, score, uninformed_loss
-from trials.numerics.again import restored, take
 from trials.numerics.capsule import Capsule
-from trials.numerics.counterfactuals import Remedy
-from trials.numerics.health import highest_loss
+from trials.numerics.explaining.remedies import Remedy
+from trials.numerics.explaining.rerun import restored, take
+from trials.numerics.watching.health import highest_loss
 
 FAR = 2.0  # the statistics are to blame where the right ones at least halve the loss
 Norms = dict[str, nn.modules.batchnorm._BatchNorm]
