@@ -35,6 +35,7 @@ PLANTED = (  # one or two of each cause, the quick ones; benchmarks/fault_inject
     "running_mean_nan/unet/encoder.0.2/float32/early",
     "running_mean_offset/unet/encoder.0.5/float32/early",
     "one_module_jumps/unet/encoder.2.3/float32/early",
+    "head_multiplied/resnet34_unet/amp/early",  # found at a step that was taken: the scale had fallen before
 )
 OVERFLOWS = (  # weights that double from step to step, until a convolution passes 65,504
     "conv_weights_grow/unet/encoder.0.3/amp/early",

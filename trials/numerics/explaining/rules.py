@@ -15,7 +15,13 @@ import torch
 from trials.numerics.capsule import Capsule, Kept
 from trials.numerics.explaining.batchnorm_statistics import Validated, validated
 from trials.numerics.explaining.operator_tracer import FirstBad
-from trials.numerics.explaining.remedies import Counterfactuals, Deadline, counterfactuals, float32_step
+from trials.numerics.explaining.remedies import (
+    Counterfactuals,
+    Deadline,
+    counterfactuals,
+    float32_step,
+    unfallen_scale,
+)
 from trials.numerics.explaining.rerun import Taken, take_again
 from trials.outcome import finite_or_none
 
@@ -57,6 +63,7 @@ class Evidence:
 
     kept: Capsule
     taken: Taken  # the step under the tracer
+    asked: Taken  # the step whose first bad operation tells the cause: `taken`, or it under the scale before the fall
     others: Counterfactuals
     validated: Validated | None
 
@@ -106,16 +113,17 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
     """
     batch_problem = problem_of_batch(kept)
     taken = take_again(kept, traced=True, device=device)
+    asked = under_the_scale_before(kept, taken, device)
     seen = validated(kept, device, usual_loss(kept)) if kept.validation else None
     if kept.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
         others = Counterfactuals(float32_step(kept, device), (), None)
     else:
-        suspect = taken.first.module if taken.first else None
+        suspect = asked.first.module if asked.first else None
         others = counterfactuals(kept, Deadline(budget_s), device, suspect)
     if seen:
         others = replace(others, remedies=(*others.remedies, seen.remedy(kept.config.max_val_loss_ratio)))
     assert {remedy.name for remedy in others.remedies} <= set(REMEDIES)
-    evidence = Evidence(kept, taken, others, seen)
+    evidence = Evidence(kept, taken, asked, others, seen)
     verdict = Verdict("bad_data", "data") if batch_problem else judge(evidence)
     return {
         "cause": verdict.cause,
@@ -127,6 +135,15 @@ def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, 
         **others.to_dict(),
         "search_budget_s": budget_s,
     }
+
+
+def under_the_scale_before(kept: Capsule, taken: Taken, device: torch.device) -> Taken:
+    """The step under the loss scale before the first sign, if it shows nothing under the fallen one; else `taken`.
+
+    A scale that lies low may be found too low at a step that was taken: what made it fall are the steps before.
+    """
+    scale = unfallen_scale(kept) if kept.where == "loss_scale" and not taken.first else None
+    return take_again(kept, loss_scale=scale, traced=True, device=device) if scale else taken
 
 
 def undiagnosed(error: str) -> dict[str, Any]:
@@ -166,7 +183,7 @@ def judge(evidence: Evidence) -> Verdict:
         return Verdict("optimizer_instability", "optimizer_step", lone_module(ruined))
     if taken.state_not_finite == "buffers" and taken.loss is not None:
         return judge_statistics(evidence)
-    first = taken.first
+    first = evidence.asked.first
     if first is None:
         return Verdict("scale_collapse") if kept.config.amp and kept.where == "loss_scale" else Verdict("undetermined")
     return BY_PHASE[first.phase](first, evidence)
@@ -214,7 +231,7 @@ def judge_backward(first: FirstBad, evidence: Evidence) -> Verdict:
     if first.module is None and not into_half:
         return Verdict("loss_domain", "backward", None, first.op)
     at_head = first.module is None or first.module.startswith("head")
-    if at_head and evidence.taken.num_wrong_saturated:
+    if at_head and evidence.asked.num_wrong_saturated:
         return Verdict("saturated_head", "backward", "head", first.op)
     if is_unstable(evidence):
         return unstable(first, evidence)
@@ -228,7 +245,7 @@ def judge_unscale(first: FirstBad, evidence: Evidence) -> Verdict:
 
 def judge_optimizer_step(first: FirstBad, evidence: Evidence) -> Verdict:
     """Finite gradients, and an update that is not."""
-    return Verdict("optimizer_instability", "optimizer_step", lone_ruin(evidence.taken), first.op)
+    return Verdict("optimizer_instability", "optimizer_step", lone_ruin(evidence.asked), first.op)
 
 
 BY_PHASE = {
@@ -308,7 +325,7 @@ def blame(cause: str, evidence: Evidence) -> str:
 
 def facts(evidence: Evidence, batch_problem: str | None) -> dict[str, Any]:
     """What the verdict rests on, as JSON can hold it."""
-    taken, first, seen = evidence.taken, evidence.taken.first, evidence.validated
+    taken, first, seen = evidence.taken, evidence.asked.first, evidence.validated
     growth = evidence.loss_growth
     return {
         "event": evidence.kept.where,
@@ -318,6 +335,7 @@ def facts(evidence: Evidence, batch_problem: str | None) -> dict[str, Any]:
         "num_wrong_saturated_outputs": taken.num_wrong_saturated,
         "loss": taken.loss,
         "loss_scale": taken.scale if evidence.kept.config.amp else None,
+        "first_bad_at_loss_scale": evidence.asked.scale if first else None,
         "step_skipped": taken.skipped,
         "not_finite_after": taken.state_not_finite,
         "float32_loss_over_usual": finite_or_none(growth),
