@@ -36,14 +36,15 @@ def main() -> None:
     parser.add_argument("--half", choices=("open", "held_out"))
     parser.add_argument("--fault", help="a part of names")
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="a file for the rows, JSON lines")
+    parser.add_argument("--out", type=Path, help="a file for the rows, JSON lines; what it has is not run again")
     options = parser.parse_args()
     chosen = [
         fault.name
         for fault in FAULTS
         if (not options.half or half(fault) == options.half) and (not options.fault or options.fault in fault.name)
     ]
-    started, rows = time.perf_counter(), []
+    started, rows = time.perf_counter(), [row for row in rows_of(options.out) if row["fault"] in chosen]
+    chosen = [name for name in chosen if name not in {row["fault"] for row in rows}]
     with multiprocessing.get_context("spawn").Pool(
         options.processes, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
@@ -56,6 +57,11 @@ def main() -> None:
                     file.write(json.dumps(row) + "\n")
     print(confusion(rows))
     print(f"{time.perf_counter() - started:.0f} s")
+
+
+def rows_of(path: Path | None) -> list[dict[str, Any]]:
+    """The rows that a run before has left."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path and path.is_file() else []
 
 
 def judged(name: str) -> dict[str, Any]:
