@@ -24,8 +24,8 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from trials.config import TrialConfig
-from trials.models import build_model
 from trials.numerics.precision import autocast
+from trials.parts import build_model
 
 VARIANTS: dict[str, Callable[[], AbstractContextManager]] = {
     "float32": partial(autocast, "cpu", None),

@@ -16,10 +16,9 @@ from collections.abc import Callable
 import torch
 
 from trials.config import TrialConfig
-from trials.data.loader import TrainLoader, prepare
-from trials.losses import LOSSES, score
 from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import advance
+from trials.parts import build_loss, prepared_data, train_loader
 from trials.state import new_state, new_watch
 from trials.training import forward, train_step
 
@@ -44,7 +43,7 @@ def main() -> None:
 def measure(config: TrialConfig, rounds: int) -> dict[str, list[float]]:
     """Seconds of each step, by variant."""
     device = torch.device("cpu")
-    batch = next(TrainLoader(prepare(config), config, device).batches(1))
+    batch = next(train_loader(config, prepared_data(config), device).batches(1))
     steps = {
         "bare": bare(config, batch),
         "watched": watched(config, batch, is_sampled=False),
@@ -73,7 +72,7 @@ def bare(config: TrialConfig, batch, model_hooks: Callable | None = None) -> Cal
 
     def step() -> None:
         outputs = forward(state.model, batch.images, config)
-        loss = LOSSES[config.loss](score(outputs, batch.targets, batch.valid, config.head), config)
+        loss = build_loss(config)(outputs, batch.targets, batch.valid)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.step(state.optimizer)

@@ -23,7 +23,7 @@ from PIL import Image
 
 from study.options import PRESETS
 from trials.config import TrialConfig
-from trials.models import build_model
+from trials.parts import build_model
 
 SIZE_PX, BATCH = 64, 16
 

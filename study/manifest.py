@@ -18,7 +18,8 @@ from safetensors.numpy import save_file
 from search_spaces import Space
 from study.options import Options
 from trials.config import TrialConfig
-from trials.data.loader import prepare, split_indices, written_masks
+from trials.data.loader import split_indices, written_masks
+from trials.parts import prepared_data
 
 SCHEMA_VERSION = 2  # 1: a diverged trial's last line holds substitutes for what was not measured
 FILE = "study.json"
@@ -74,7 +75,7 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_validation(folder: Path, config: TrialConfig) -> None:
     """The validation images (uint8 N,H,W,3) and masks (uint8 N,H,W): the report needs neither torch nor the data."""
-    prepared = prepare(config)
+    prepared = prepared_data(config)
     indices = split_indices(prepared, "val", config.val_limit)
     masks = written_masks(prepared.trimaps_NHW[indices], config.border)
     images = np.ascontiguousarray(prepared.images_NHWC[indices])

@@ -17,12 +17,11 @@ from study.combinations import combinations, involved_axes, waited_for
 from study.options import Options
 from study.preconditions import existing
 from trials.config import TrialConfig
-from trials.data.prepared import cache_folder, is_prepared
-from trials.data.sources import DATASETS
-from trials.models import build_model
+from trials.data.prepared import cache_folder
 from trials.numerics.capsule import MAX_VALIDATION
 from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import COPIES
+from trials.parts import build_model, data_source, is_data_prepared
 from trials.state import save_interval
 
 NUM_PETS = {"train": 3312, "val": 368, "test": 3669}  # where they are still to be downloaded
@@ -130,7 +129,7 @@ def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -
     most = {name: max(getattr(cost, name) for cost in costs) for name in Cost.__dataclass_fields__}
     num_val = config.val_limit or num_images["val"]
     cache = {size: sum(num_images.values()) * size**2 * BYTES_PER_PIXEL for size in sizes}
-    missing = [size for size in sizes if not is_prepared(config, size)]
+    missing = [size for size in sizes if not is_data_prepared(replace(config, image_size=size))]
     fitting = int(max(1, (psutil.cpu_count() or 1) // options.cpus_per_trial))
     return Plan(
         num_trials=num_trials,
@@ -231,7 +230,7 @@ def _network(*fields) -> tuple[int, int, int, int]:
 def _num_images(config: TrialConfig) -> dict[str, int]:
     if config.data == "pets" and not config.data_root:
         return NUM_PETS
-    return DATASETS[config.data](config).num_images
+    return data_source(config).num_images
 
 
 def _gb(num_bytes: float) -> str:

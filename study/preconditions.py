@@ -22,7 +22,7 @@ from study.options import Options
 from trials.config import TrialConfig
 from trials.data.loader import check_batch_size, check_split
 from trials.data.prepared import cache_folder
-from trials.data.sources import DATASETS
+from trials.parts import data_source
 from trials.state import pick_device
 
 SESSION = "ray/session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"  # of Ray, below its temporary folder
@@ -132,7 +132,7 @@ def check_data(space: Space, config: TrialConfig) -> None:
     """Raises ValueError where a trial's batch or limits are beyond the data. Nothing is decoded for it."""
     if config.data == "pets" and not config.data_root:
         return  # it may have to be downloaded first; each trial's data are checked again
-    source = DATASETS[config.data](config)
+    source = data_source(config)
     count, num_pairs = source.num_images, len(source.splits)
     for split, num in count.items():
         check_split(split, num, num_pairs)

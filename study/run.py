@@ -24,8 +24,8 @@ from study.planning import plan
 from study.ranking import best_trial
 from trials import checkpoint
 from trials.config import TrialConfig, checked, parse_settings
-from trials.data.loader import describe
 from trials.outcome import BROKEN, INTERRUPTED
+from trials.parts import describe
 from trials.predict import test_score
 
 REPORT = Path(__file__).parents[1] / "analysis" / "report.py"

@@ -43,6 +43,31 @@ def test_search_spaces_use_the_standard_library_alone(path):
     assert not foreign, f"{path.name} imports {foreign}; a space is data, readable without any package"
 
 
+def modules_imported(path: Path, modules: set[str]) -> set[str]:
+    """Which of these modules the file imports, at its top, within functions, or for type checkers alone."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & modules
+
+
+@pytest.mark.parametrize("package", ["trials", "study"])
+def test_no_two_modules_of_a_package_need_each_other_not_even_for_types(package):
+    files = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in (ROOT / package).rglob("*.py")
+        if "numerics" not in path.parts
+    }
+    needs = {name: modules_imported(path, set(files)) - {name} for name, path in files.items()}
+    while free := {name for name, needed in needs.items() if not needed & set(needs)}:
+        needs = {name: needed for name, needed in needs.items() if name not in free}
+    circle = {name for name in needs if any(name in needed for needed in needs.values())}
+    assert not circle, f"these modules need each other: {sorted(circle)}; a part takes what it needs (trials/parts.py)"
+
+
 @pytest.mark.parametrize("package", ["study", "analysis"])
 def test_no_module_bears_the_name_of_another_library(package):
     # Ray's workers get the folder of the command on their path: such a module would hide the library's

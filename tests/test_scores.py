@@ -11,10 +11,11 @@ from analysis.load import load_study
 from analysis.trial_scores import best_epochs, objectives
 from study.trainable import OBJECTIVE, reported
 from trials import checkpoint, training
-from trials.data.loader import prepare, split_indices
+from trials.data.loader import evaluation_batches, split_indices
 from trials.evaluation import evaluate
 from trials.measurements import METRICS, EpochMetrics
 from trials.outcome import Outcome, finite_or_none, line_of, outcome_of, write_json_line
+from trials.parts import build_loss, prepared_data
 from trials.predict import load_model
 from trials.scores import Score, best, objective
 from trials.training import run
@@ -147,8 +148,10 @@ def test_the_kept_weights_are_those_of_the_asked_metrics_best_epoch(ranked_by):
     assert (content["epoch"], content["metric"], content["value"]) == (score.epoch, config.metric, score.value)
     assert (history[-1].best_epoch, history[-1].best_value) == score
     model, _, device = load_model(out / checkpoint.BEST)
-    prepared = prepare(config)
-    again = evaluate(model, prepared, split_indices(prepared, "val", config.val_limit), config, device)
+    prepared = prepared_data(config)
+    indices = split_indices(prepared, "val", config.val_limit)
+    batches = evaluation_batches(prepared, indices, config.batch_size, config.border, device)
+    again = evaluate(model, batches, build_loss(config))
     assert again.loss == pytest.approx(history[score.epoch - 1].val_loss)
     assert again.dice.mean() == pytest.approx(history[score.epoch - 1].val_dice)
 

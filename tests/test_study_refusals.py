@@ -18,7 +18,7 @@ from study.grid import MOST, grid
 from study.launch import first_line, patiently
 from study.options import settle
 from trials.config import TrialConfig
-from trials.data.sources import DATASETS
+from trials.parts import data_source
 
 SMOKE = ["--space", "smoke"]
 IMPORTS = "from search_spaces import Choice, IntRange, LogUniform, Space, Uniform\n"
@@ -359,7 +359,7 @@ def test_of_a_folder_that_is_no_study_no_resume_is_advised(tmp_path):
 
 def test_a_data_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=f"there is no folder {tmp_path / 'nowhere'}"):
-        DATASETS["folder"](TrialConfig(data="folder", data_root=str(tmp_path / "nowhere")))
+        data_source(TrialConfig(data="folder", data_root=str(tmp_path / "nowhere")))
 
 
 def test_of_what_ray_says_the_first_line_is_told():

@@ -9,10 +9,12 @@ import trials.data.loader
 import trials.training
 from trials import checkpoint
 from trials.data.loader import Batch
-from trials.losses import GRADIENT_BOUNDS, LOSSES, score, uninformed_loss
+from trials.losses import LOSSES, Loss
+from trials.models import HEADS
 from trials.numerics.explaining.batchnorm_statistics import Validated
 from trials.numerics.watching.health import FROZEN_AFTER, SMALLEST_BOUND, highest_loss, lowest_loss_scale
 from trials.numerics.watching.monitor import epochs_until_overflow
+from trials.parts import build_loss
 from trials.state import new_state, new_watch, restore
 from trials.training import run
 
@@ -70,10 +72,11 @@ def test_easy_pictures_are_learnt_without_an_alarm(tiny, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_loss_of_knowing_nothing_is_that_of_one_half(name, tiny):
-    config, targets = tiny(loss=name), (torch.rand(2, 1, 8, 8) > 0.7).float()
+    targets = (torch.rand(2, 1, 8, 8) > 0.7).float()
     ones = torch.ones_like(targets)
-    expected = LOSSES[name](score(torch.zeros_like(targets), targets, ones, "logits"), config)
-    assert float(uninformed_loss(targets, ones, config)) == pytest.approx(float(expected))
+    expected = build_loss(tiny(loss=name, head="logits"))(torch.zeros_like(targets), targets, ones)
+    for head in HEADS:
+        assert float(build_loss(tiny(loss=name, head=head)).uninformed(targets, ones)) == pytest.approx(float(expected))
 
 
 def test_statistics_taken_anew_cure_a_validation_that_is_small_again():
@@ -110,7 +113,7 @@ def test_validation_that_is_too_high_for_two_epochs_is_a_divergence(tiny, monkey
 # The loss scale
 
 
-def steepest(name: str, config, targets: torch.Tensor) -> float:
+def steepest(loss: Loss, targets: torch.Tensor) -> float:
     """The largest gradient that any logit was seen to have, over many outputs."""
     generator, seen = torch.Generator().manual_seed(0), 0.0
     ones, background = torch.ones_like(targets), 30 * (2 * targets - 1)  # all right, and sure of it
@@ -122,7 +125,7 @@ def steepest(name: str, config, targets: torch.Tensor) -> float:
         candidates.append(one_wrong)
     for outputs in candidates:
         outputs = outputs.clone().requires_grad_()
-        LOSSES[name](score(outputs, targets, ones, "logits"), config).backward()
+        loss(outputs, targets, ones).backward()
         seen = max(seen, float(outputs.grad.abs().max()))
     return seen
 
@@ -138,11 +141,11 @@ def steepest(name: str, config, targets: torch.Tensor) -> float:
     ids=lambda settings: ",".join(str(value) for value in settings.values()),
 )
 def test_no_logits_gradient_exceeds_the_bound_that_its_loss_states(settings, share, tiny):
-    config = tiny(**settings)
+    loss = build_loss(tiny(head="logits", **settings))
     targets = (torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(1)) < share).float()
     targets.view(-1)[0] = share > 0
-    bound = GRADIENT_BOUNDS[config.loss](targets, torch.ones_like(targets), config)
-    seen = steepest(config.loss, config, targets)
+    bound = loss.bound(targets, torch.ones_like(targets))
+    seen = steepest(loss, targets)
     assert seen <= bound * 1.0001
     assert bound < 4.1 * seen, (bound, seen)
     assert bound >= SMALLEST_BOUND / targets.numel()
@@ -151,13 +154,13 @@ def test_no_logits_gradient_exceeds_the_bound_that_its_loss_states(settings, sha
 def test_pixels_that_do_not_count_make_the_others_gradient_larger(tiny):
     targets, valid = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)
     valid[..., 0] = 1
-    assert GRADIENT_BOUNDS["bce"](targets, valid, tiny()) == 1 / 4
+    assert build_loss(tiny()).bound(targets, valid) == 1 / 4
 
 
 def test_at_the_lowest_scale_a_pixels_gradient_is_two_of_halves_smallest_steps(tiny):
     targets = torch.zeros(8, 1, 32, 32)
     batch = Batch(torch.zeros(8, 3, 32, 32), targets, torch.ones_like(targets))
-    assert lowest_loss_scale(batch, tiny()) * 1 / targets.numel() == 2 * HALVES_SMALLEST
+    assert lowest_loss_scale(batch, build_loss(tiny())) * 1 / targets.numel() == 2 * HALVES_SMALLEST
 
 
 def test_a_loss_over_few_pixels_survives_at_a_scale_that_is_too_low_for_a_mean_over_all(tiny):

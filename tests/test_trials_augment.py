@@ -12,6 +12,7 @@ from scipy import stats
 from trials.config import TrialConfig
 from trials.data.augment import AUGMENTS
 from trials.data.loader import order_of_pass, sample_seed
+from trials.parts import build_augment
 
 SHARES = {  # of the samples, how many a transform changes; unequal where they can be
     "flip": {"flip": 0.5},
@@ -30,7 +31,7 @@ def draws_of(name: str) -> pd.DataFrame:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an argument that the library does not know is a warning only
         config = TrialConfig.from_dict({"augment": name, "image_size": 32, **probabilities})
-        augment = AUGMENTS[name](config)
+        augment = build_augment(config)
     applied = []
     augment.compose.save_applied_params = True
     for key in KEYS:
@@ -120,7 +121,7 @@ def worst(first: pd.DataFrame, second: pd.DataFrame, pairs: list[tuple[str, str]
 def test_one_seed_is_one_outcome(name):
     config = TrialConfig.from_dict({"augment": name, "image_size": 32})
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    first, second = AUGMENTS[name](config), AUGMENTS[name](config)
+    first, second = build_augment(config), build_augment(config)
     second(image, TRIMAP, 8)
     for seed in (0, 1, 2**64 - 1):
         for one, other in zip(first(image, TRIMAP, seed), second(image, TRIMAP, seed), strict=True):

@@ -12,7 +12,6 @@ from benchmarks.faults import FAULTS, fault_named
 from benchmarks.healthy_runs import BASE as HEALTHY
 from benchmarks.healthy_runs import one_run
 from trials import checkpoint, replay
-from trials.data.loader import TrainLoader, prepare
 from trials.numerics import capsule
 from trials.numerics.explaining.record import CAPSULE, FILE
 from trials.numerics.explaining.remedies import (
@@ -25,6 +24,7 @@ from trials.numerics.explaining.remedies import (
 )
 from trials.numerics.explaining.rerun import leaf_modules, restored, take_again
 from trials.numerics.explaining.rules import BLAMES, CAUSES, diagnose, problem_of_batch
+from trials.parts import prepared_data, train_loader
 from trials.training import run
 
 CPU = torch.device("cpu")
@@ -231,7 +231,7 @@ def test_the_batches_from_the_first_sign_on_lead_to_the_same_state(tiny, tmp_pat
 
 def test_a_batch_by_its_number_is_the_one_that_was_trained_on(tiny):
     config = tiny()
-    loader = TrainLoader(prepare(config), config, CPU)
+    loader = train_loader(config, prepared_data(config), CPU)
     for index, batch in enumerate(loader.batches(2)):
         assert torch.equal(loader.batch(2, index).images, batch.images)
 

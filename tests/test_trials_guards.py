@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from trials import checkpoint
-from trials.data.loader import TrainLoader, prepare
-from trials.guards import Rollback
 from trials.numerics.watching.health import gradients_vanish
 from trials.outcome import outcome_of
+from trials.parts import build_loss, prepared_data, train_loader
+from trials.rollback import Rollback
 from trials.state import new_state
 from trials.step import forward
 from trials.training import run
@@ -55,9 +55,9 @@ def test_a_loss_scale_under_which_gradients_vanish_is_a_divergence(tiny):
 
 
 def test_bfloat16_has_no_such_floor(tiny):
-    batch = TrainLoader(prepare(tiny()), tiny(), torch.device("cpu")).batch(1, 0)
-    assert gradients_vanish(LOWEST, batch, tiny(amp=True))
-    assert not gradients_vanish(LOWEST, batch, tiny(amp=True, amp_dtype="bfloat16"))
+    batch = train_loader(tiny(), prepared_data(tiny()), torch.device("cpu")).batch(1, 0)
+    assert gradients_vanish(LOWEST, batch, build_loss(tiny()), tiny(amp=True))
+    assert not gradients_vanish(LOWEST, batch, build_loss(tiny()), tiny(amp=True, amp_dtype="bfloat16"))
 
 
 def test_the_floor_keeps_the_loss_scale_up(tiny):
@@ -131,7 +131,7 @@ class Guarded:
 
     def __init__(self, config):
         self.state = new_state(config, torch.device("cpu"), num_steps=100)
-        self.rollback = Rollback(self.state, config)
+        self.rollback = Rollback(self.state, config.rollback_lr_factor, config.max_rollbacks)
 
     def rates_after(self, *epochs: str) -> list[float]:
         found = []
@@ -164,7 +164,7 @@ def test_rollbacks_before_a_resume_count(tiny, tmp_path):
     config = tiny(optimizer="sgd", schedule="constant", on_divergence="rollback", max_rollbacks=1)
     state = new_state(config, torch.device("cpu"), num_steps=100)
     state.num_rollbacks = 1
-    assert not Rollback(state, config).back(state, keep_scale=False)
+    assert not Rollback(state, config.rollback_lr_factor, config.max_rollbacks).back(state, keep_scale=False)
 
 
 def test_a_rolled_back_scale_that_froze_the_run_stays_fallen(tiny):

@@ -1,22 +1,21 @@
 """Losses and metrics against their definitions."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from trials.losses import LOSSES, score
+from trials.config import TrialConfig
 from trials.metrics import overlap_per_image, soft_batch_dice
+from trials.parts import build_loss
 
-SETTINGS = SimpleNamespace(focal_gamma=2.0, hard_fraction=0.25)
 TARGETS = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
 ALL = torch.ones_like(TARGETS)
 
 
-def loss(name: str, probabilities, valid=ALL, head="sigmoid", settings=SETTINGS) -> float:
+def loss(name: str, probabilities, valid=ALL, head="sigmoid", **settings) -> float:
     outputs = torch.tensor(probabilities).view(1, 1, 2, 2)
-    return LOSSES[name](score(outputs, TARGETS, valid, head), settings).item()
+    return build_loss(TrialConfig(loss=name, head=head, **settings))(outputs, TARGETS, valid).item()
 
 
 def test_bce_is_the_mean_negative_log_likelihood():
@@ -46,13 +45,13 @@ def test_bce_dice_is_the_sum():
 
 
 def test_focal_with_gamma_zero_is_bce():
-    plain = SimpleNamespace(focal_gamma=0.0)
-    assert loss("focal", [0.9, 0.2, 0.6, 0.3], settings=plain) == pytest.approx(loss("bce", [0.9, 0.2, 0.6, 0.3]))
+    probabilities = [0.9, 0.2, 0.6, 0.3]
+    assert loss("focal", probabilities, focal_gamma=0.0) == pytest.approx(loss("bce", probabilities))
 
 
 def test_focal_has_a_finite_gradient_at_certainty():
     outputs = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 2, 2).requires_grad_()
-    LOSSES["focal"](score(outputs, TARGETS, ALL, "sigmoid"), SimpleNamespace(focal_gamma=0.5)).backward()
+    build_loss(TrialConfig(loss="focal", focal_gamma=0.5))(outputs, TARGETS, ALL).backward()
     assert torch.isfinite(outputs.grad).all()
 
 
@@ -103,6 +102,5 @@ def test_the_soft_dice_is_the_reports_formula_over_the_whole_batch():
 
 def test_hard_pixels_are_a_share_of_those_that_count():
     valid = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
-    whole = SimpleNamespace(hard_fraction=1.0)
     expected = loss("bce", [0.9, 0.2, 0.6, 0.3], valid)
-    assert loss("hard_bce", [0.9, 0.2, 0.6, 0.3], valid, settings=whole) == pytest.approx(expected)
+    assert loss("hard_bce", [0.9, 0.2, 0.6, 0.3], valid, hard_fraction=1.0) == pytest.approx(expected)

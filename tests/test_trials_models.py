@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from trials.config import TrialConfig
-from trials.models import ATTENTIONS, MODELS, UPSAMPLERS, build_model, check_size
+from trials.models import ATTENTIONS, MODELS, UPSAMPLERS, check_size
+from trials.parts import build_model
 
 
 def build(**fields) -> nn.Module:

@@ -6,9 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from trials.data.loader import TrainLoader, prepare
-from trials.losses import bce_loss, score
-from trials.models import build_model
 from trials.numerics import capsule
 from trials.numerics.explaining.operator_tracer import Tracer, cosine
 from trials.numerics.precision import autocast
@@ -22,6 +19,7 @@ from trials.numerics.watching.monitor import (
     total_norm,
 )
 from trials.numerics.watching.recorder import Recorder
+from trials.parts import build_loss, build_model, prepared_data, train_loader
 from trials.state import new_state, new_watch
 from trials.training import train_step
 
@@ -86,7 +84,7 @@ def traced(config, plant):
         with tracer.named(), autocast("cpu", torch.float16 if config.amp else None):
             outputs = model(images)
         tracer.phase = "loss"
-        loss = bce_loss(score(outputs.nan_to_num(0.5), targets, torch.ones_like(targets), config.head), config)
+        loss = build_loss(config)(outputs.nan_to_num(0.5), targets, torch.ones_like(targets))
         tracer.phase = "backward"
         (loss * 65536).backward()
     return tracer.first
@@ -119,7 +117,7 @@ def test_the_cosine_of_opposite_gradients_is_minus_one():
 
 def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
     config, cpu = tiny(train_limit=64), torch.device("cpu")
-    loader, state = TrainLoader(prepare(config), config, cpu), new_state(config, cpu, 100)
+    loader, state = train_loader(config, prepared_data(config), cpu), new_state(config, cpu, 100)
     watch = new_watch(state.model, cpu, config)
     watch.health = Health(cpu, read_every=16)
     watch.recorder = Recorder(watch.health, reads_late=True)
@@ -142,7 +140,7 @@ def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
 @pytest.mark.parametrize(("fields", "read_every"), [({}, 1), ({}, 16), ({"amp": True, "clip_norm": 1.0}, 1)])
 def test_a_capsule_holds_the_state_before_its_step_bit_for_bit(tiny, tmp_path, fields, read_every, bad_step):
     config, cpu = tiny(train_limit=64, **fields), torch.device("cpu")
-    loader, state = TrainLoader(prepare(config), config, cpu), new_state(config, cpu, 100)
+    loader, state = train_loader(config, prepared_data(config), cpu), new_state(config, cpu, 100)
     watch = new_watch(state.model, cpu, config)
     watch.health = Health(cpu, read_every)
     watch.recorder = Recorder(watch.health, reads_late=read_every > 1)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from trials.config import TrialConfig
-from trials.data.loader import describe, prepare
+from trials.parts import describe, prepared_data
 
 NUM = 12
 HEIGHT, WIDTH = 48, 64
@@ -68,7 +68,7 @@ def notes_of(root: Path, **changed) -> str:
 
 def check_agreement(root: Path, **changed) -> None:
     """The object is bright in each picture, has its share, and is there at all."""
-    prepared = prepare(config_of(root, **changed))
+    prepared = prepared_data(config_of(root, **changed))
     assert len(prepared.names) == NUM
     for image, trimap in zip(prepared.images_NHWC, prepared.trimaps_NHW, strict=True):
         grey = image.mean(axis=2)
@@ -78,7 +78,7 @@ def check_agreement(root: Path, **changed) -> None:
 
 def refusal(root: Path, **changed) -> str:
     with pytest.raises((ValueError, FileNotFoundError)) as raised:
-        prepare(config_of(root, **changed))
+        prepared_data(config_of(root, **changed))
     return str(raised.value)
 
 
@@ -153,7 +153,7 @@ def test_a_hot_pixel_does_not_darken_an_image(own):
 
 
 def test_a_range_of_values_is_the_same_for_all_images(own):
-    prepared = prepare(config_of(own(image=grey16), value_range="0,65535"))
+    prepared = prepared_data(config_of(own(image=grey16), value_range="0,65535"))
     assert 11 <= prepared.images_NHWC.max() <= 14  # (824 + 239 * 11) / 65535 * 255: nothing is brighter
 
 
@@ -177,7 +177,7 @@ def transparent(path: Path, number: int) -> None:
 
 def test_what_is_transparent_is_white(own):
     root = own(image=transparent)
-    assert (prepare(config_of(root)).images_NHWC[:, :, 40:] == 255).all()
+    assert (prepared_data(config_of(root)).images_NHWC[:, :, 40:] == 255).all()
     assert "12 of 12 pairs the image is transparent in places, which are shown white" in notes_of(root)
 
 
@@ -447,7 +447,7 @@ def test_more_than_two_classes_are_one_class_against_the_rest(own):
 
 def test_the_foreground_is_part_of_the_caches_key(own):
     root = own(mask=classes_mask)
-    sevens, threes = (prepare(config_of(root, foreground=value)).trimaps_NHW for value in ("7", "3"))
+    sevens, threes = (prepared_data(config_of(root, foreground=value)).trimaps_NHW for value in ("7", "3"))
     assert not np.array_equal(sevens, threes)
 
 
@@ -458,7 +458,7 @@ def test_masks_of_one_coloured_class_each_are_not_merged(own):
 
     root = own(mask=coloured)
     assert "the mask is coloured: #000000, #800000" in refusal(root)
-    trimaps = prepare(config_of(root, foreground="#800000")).trimaps_NHW
+    trimaps = prepared_data(config_of(root, foreground="#800000")).trimaps_NHW
     assert [(trimap == 1).any() for trimap in trimaps] == [True, False] * 6
 
 
@@ -649,7 +649,7 @@ def test_the_shared_cases_are_read_right(name):
 
 
 def check_agreement_of_case(root: Path) -> None:
-    prepared = prepare(config_of(root))
+    prepared = prepared_data(config_of(root))
     assert len(prepared.names) == 12
     for image, trimap in zip(prepared.images_NHWC, prepared.trimaps_NHW, strict=True):
         grey = image.mean(axis=2)

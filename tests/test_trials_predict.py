@@ -9,7 +9,7 @@ from PIL import Image
 
 from trials import checkpoint, predict
 from trials.config import TrialConfig
-from trials.models import build_model
+from trials.parts import build_model
 
 HEIGHT, WIDTH = 40, 60
 

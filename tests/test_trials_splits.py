@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trials.config import TrialConfig
-from trials.data.loader import describe, prepare
+from trials.parts import describe, prepared_data
 
 
 def config_of(root: Path, **changed) -> TrialConfig:
@@ -15,14 +15,14 @@ def config_of(root: Path, **changed) -> TrialConfig:
 
 
 def split_of(root: Path, **changed) -> dict[str, str]:
-    prepared = prepare(config_of(root, **changed))
+    prepared = prepared_data(config_of(root, **changed))
     return dict(zip(prepared.names, prepared.splits.tolist(), strict=True))
 
 
 def refusal(root: Path, content: str) -> str:
     (root / "split.csv").write_text(content)
     with pytest.raises(ValueError) as raised:
-        prepare(config_of(root))
+        prepared_data(config_of(root))
     return str(raised.value)
 
 
@@ -102,13 +102,13 @@ def test_a_wrong_split_is_refused_with_its_line(own_pairs, content, said):
 
 def test_a_split_that_is_not_there_is_named(own_pairs):
     with pytest.raises(FileNotFoundError, match=r"split_file: no file .*own/split.csv"):
-        prepare(config_of(own_pairs))
+        prepared_data(config_of(own_pairs))
 
 
 def test_a_split_that_is_no_text_is_named(own_pairs):
     (own_pairs / "split.csv").write_bytes(b"name,split\n\xff\xfe,train")
     with pytest.raises(ValueError, match=r"split.csv: not text in UTF-8"):
-        prepare(config_of(own_pairs))
+        prepared_data(config_of(own_pairs))
 
 
 @pytest.mark.parametrize(

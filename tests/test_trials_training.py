@@ -10,10 +10,10 @@ import torch
 from safetensors.numpy import load_file
 
 from trials import checkpoint
-from trials.data.loader import prepare, split_indices
+from trials.data.loader import evaluation_batches, split_indices
 from trials.evaluation import evaluate
-from trials.models import build_model
 from trials.numerics.watching.health import Health, non_finite_state
+from trials.parts import build_loss, build_model, prepared_data
 from trials.predict import load_model
 from trials.training import run
 
@@ -111,8 +111,10 @@ def test_the_best_weights_have_the_best_dice(tiny, tmp_path):
     config = tiny(epochs=4, lr=0.03, schedule="constant")
     history = list(run(config, out=tmp_path))
     model, _, device = load_model(tmp_path / "best.pt")
-    prepared = prepare(config)
-    again = evaluate(model, prepared, split_indices(prepared, "val", config.val_limit), config, device)
+    prepared = prepared_data(config)
+    indices = split_indices(prepared, "val", config.val_limit)
+    batches = evaluation_batches(prepared, indices, config.batch_size, config.border, device)
+    again = evaluate(model, batches, build_loss(config))
     assert again is not None
     assert again.dice.mean() == pytest.approx(max(m.val_dice for m in history if not m.diverged))
 
@@ -121,7 +123,7 @@ def test_the_kept_masks_have_the_kept_dice(tiny, tmp_path):
     config = tiny(border="pet")
     list(run(config, out=tmp_path))
     packed = load_file(tmp_path / "best_validation.safetensors")["masks_packed"]
-    prepared = prepare(config)
+    prepared = prepared_data(config)
     indices = split_indices(prepared, "val", config.val_limit)
     rows = (tmp_path / "best_validation.csv").read_text().splitlines()[1:]
     for bits, index, row in zip(packed, indices, rows, strict=True):

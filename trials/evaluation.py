@@ -1,22 +1,18 @@
 """A network on a split of the data, without autocast and without augmentation; and its masks, written down."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from safetensors.numpy import save_file
 from torch import nn
 
-from trials.data.loader import Prepared, evaluation_batches
-from trials.losses import LOSSES, bce_loss, score, uninformed_loss
+from trials.data.loader import Batch
+from trials.losses import Loss, bce_loss, score
 from trials.metrics import overlap_per_image, soft_batch_dice
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
 
 BEST_MASKS, BEST_SCORES = "best_validation.safetensors", "best_validation.csv"
 
@@ -39,22 +35,20 @@ class Evaluation:
 
 
 @torch.inference_mode()
-def evaluate(
-    model: nn.Module, prepared: Prepared, indices: np.ndarray, config: "TrialConfig", device: torch.device
-) -> Evaluation | None:
-    """The scores on the pictures at these positions; None where the network's output is not finite."""
+def evaluate(model: nn.Module, batches: Iterable[Batch], loss: Loss) -> Evaluation | None:
+    """The scores on these pictures, one batch at least; None where the network's output is not finite."""
     model.eval()
     losses, uninformed, bces, soft, dice, iou, masks, sizes = [], [], [], [], [], [], [], []
-    for batch in evaluation_batches(prepared, indices, config, device):
+    for batch in batches:
         outputs = model(batch.images)
         if not torch.isfinite(outputs).all():  # binary cross entropy refuses NaN
             return None
-        scored = score(outputs, batch.targets, batch.valid, config.head)
+        scored = score(outputs, batch.targets, batch.valid, loss.head)
         predicted = scored.probabilities > 0.5
         overlap = overlap_per_image(predicted, batch.targets, batch.valid)
-        losses.append(LOSSES[config.loss](scored, config).item())
-        uninformed.append(uninformed_loss(batch.targets, batch.valid, config).item())
-        bces.append(bce_loss(scored, config).item())
+        losses.append(loss.of(scored).item())
+        uninformed.append(loss.uninformed(batch.targets, batch.valid).item())
+        bces.append(bce_loss(scored).item())
         soft.append(soft_batch_dice(scored.probabilities, batch.targets, batch.valid).item())
         dice.append(overlap.dice.cpu().numpy())
         iou.append(overlap.iou.cpu().numpy())

@@ -1,50 +1,49 @@
-"""Optimisers and learning-rate schedules, stepped once a batch. A new one is a function and a line below."""
+"""Optimisers and learning-rate schedules, stepped once a batch. A new one is a function and a line below.
+
+What they take beside parameters, or optimiser and number of steps, are settings of these names (trials/parts.py).
+"""
 
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler, OneCycleLR
 
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
 
-
-def adam(parameters: Iterable[nn.Parameter], config: "TrialConfig") -> Optimizer:
+def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
     """Adam, weight decay as an L2 term in the gradient (the report's optimiser)."""
-    return torch.optim.Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
 
 
-def adamw(parameters: Iterable[nn.Parameter], config: "TrialConfig") -> Optimizer:
+def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
     """Adam with decoupled weight decay."""
-    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
 
 
-def sgd(parameters: Iterable[nn.Parameter], config: "TrialConfig") -> Optimizer:
+def sgd(parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float) -> Optimizer:
     """Stochastic gradient descent with momentum."""
-    return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
 
-def cosine(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+def cosine(optimizer: Optimizer, num_steps: int) -> LRScheduler:
     """One half cosine from lr to 0 over the whole run."""
     return CosineAnnealingLR(optimizer, T_max=num_steps)
 
 
-def cosine_per_batch(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+def cosine_per_batch(optimizer: Optimizer, num_steps: int, epochs: int) -> LRScheduler:
     """T_max = epochs although stepped per batch: the rate swings up again and again (one reading of the report)."""
-    return CosineAnnealingLR(optimizer, T_max=config.epochs)
+    return CosineAnnealingLR(optimizer, T_max=epochs)
 
 
-def one_cycle(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+def one_cycle(optimizer: Optimizer, num_steps: int, lr: float) -> LRScheduler:
     """Up to lr over the first 30 % of the run, then down to almost 0 (Smith 2018, arXiv 1803.09820)."""
     num_values = num_steps + 1  # the step() after the last batch still asks for one
-    return OneCycleLR(optimizer, max_lr=config.lr, total_steps=num_values, cycle_momentum=False)
+    return OneCycleLR(optimizer, max_lr=lr, total_steps=num_values, cycle_momentum=False)
 
 
-def constant(optimizer: Optimizer, config: "TrialConfig", num_steps: int) -> LRScheduler:
+def constant(optimizer: Optimizer, num_steps: int) -> LRScheduler:
     """lr, always."""
     return ConstantLR(optimizer, factor=1.0)
 

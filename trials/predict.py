@@ -22,15 +22,15 @@ from tqdm import tqdm
 from trials import checkpoint
 from trials.config import TrialConfig
 from trials.data.listing import list_pictures
-from trials.data.loader import split_indices, to_batch
+from trials.data.loader import evaluation_batches, split_indices, to_batch
 from trials.data.pairing import match
 from trials.data.picture_files import read_picture
-from trials.data.prepared import prepare, resize
-from trials.data.sources import BACKGROUND, BORDER, DATASETS, PET, SPLITS, Reading, read_pair
+from trials.data.prepared import resize
+from trials.data.sources import BACKGROUND, BORDER, PET, SPLITS, Reading, read_pair
 from trials.evaluation import evaluate, write_scores
 from trials.metrics import overlap_per_image
-from trials.models import build_model
 from trials.outcome import INTERRUPTED
+from trials.parts import build_loss, build_model, data_source, prepared_data
 from trials.state import pick_device
 
 BORDER_GREY = 127  # in a picture of the mask, where the border is neither
@@ -99,8 +99,9 @@ def load_model(place: Path, data_root: str | None = None) -> tuple[nn.Module, Tr
 def test_score(path: Path) -> dict[str, Any]:
     """The best network's Dice and IoU on its data set's test split, at the size it was trained at."""
     model, config, device = load_model(path)
-    prepared = prepare(config)
-    evaluation = evaluate(model, prepared, split_indices(prepared, "test"), config, device)
+    prepared = prepared_data(config)
+    batches = evaluation_batches(prepared, split_indices(prepared, "test"), config.batch_size, config.border, device)
+    evaluation = evaluate(model, batches, build_loss(config))
     if evaluation is None:
         raise ValueError(f"{path}: the network's output on the test split is not finite")
     return {
@@ -143,12 +144,12 @@ def _photographs(options: argparse.Namespace, config: TrialConfig) -> dict[str, 
     if options.split:
         if options.masks:
             raise ValueError("--masks goes with --images; a split of the data set has masks of its own")
-        source = DATASETS[config.data](config)
+        source = data_source(config)
         chosen = [index for index, split in enumerate(source.splits) if split == options.split]
         return {source.names[index]: partial(_from_source, source, index) for index in chosen}
     images = _files(Path(options.images), full_names=not options.masks)
     masks = _masks_of(images, Path(options.masks), config.mask_suffix) if options.masks else {}
-    reading = Reading.of(config)
+    reading = Reading(config.foreground, config.value_range, config.mask_orientation)
     return {name: partial(_from_files, name, path, masks.get(name), reading) for name, path in images.items()}
 
 

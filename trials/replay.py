@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from trials.data.loader import DRAWS, TrainLoader, prepare
+from trials.data.loader import DRAWS
 from trials.numerics import capsule
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.operator_tracer import Range
@@ -16,6 +16,7 @@ from trials.numerics.explaining.record import search_gap
 from trials.numerics.explaining.rerun import Taken, restored, take_again
 from trials.numerics.explaining.rules import diagnose
 from trials.outcome import INTERRUPTED
+from trials.parts import prepared_data, train_loader
 from trials.state import new_watch, pick_device
 from trials.training import train_step
 
@@ -131,7 +132,7 @@ def from_first(kept: Capsule, data_root: str | None, device: torch.device) -> No
         )
     torch.set_num_threads(kept.facts["num_threads"])
     config = kept.config if data_root is None else replace(kept.config, data_root=str(Path(data_root).absolute()))
-    loader = TrainLoader(prepare(config), config, device)
+    loader = train_loader(config, prepared_data(config), device)
     state = restored(kept, of=kept.first_state, device=device)
     watch = new_watch(state.model, device, config)
     watch.loss_scale = state.scaler.get_scale() if config.amp else None

@@ -16,11 +16,12 @@ from trials.config import TrialConfig
 from trials.data.loader import DRAWS
 from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
 from trials.guards import RunningStatistics
-from trials.models import Network, build_model
+from trials.models import Network
 from trials.numerics.watching.health import READ_LATE, Health
 from trials.numerics.watching.monitor import Monitor
 from trials.numerics.watching.recorder import Recorder
-from trials.optimizers import COPIES, OPTIMIZERS, SCHEDULES
+from trials.optimizers import COPIES
+from trials.parts import build_model, build_optimizer, build_schedule
 
 STATE_BYTES_A_RUN = 5e9  # of states written over a whole run, where `checkpoint_every` leaves open how often
 SAVE_AFTER_S = 120.0  # trained since the last state was written: an interruption costs this at most, and an epoch
@@ -80,7 +81,7 @@ def pick_device(wanted: str) -> torch.device:
 def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> State:
     """An untrained network and all that trains it; weights from torch's global generator."""
     model = build_model(config).to(device)
-    optimizer = OPTIMIZERS[config.optimizer](model.parameters(), config)
+    optimizer = build_optimizer(config, model.parameters())
     scaler = GradScaler(
         device.type,
         init_scale=config.loss_scale_init,
@@ -89,7 +90,7 @@ def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> Stat
     )
     if config.amp:
         scaler._lazy_init_scale_growth_tracker(device)  # else its scale is a tensor only from the first step on
-    return State(model, optimizer, SCHEDULES[config.schedule](optimizer, config, num_steps), scaler)
+    return State(model, optimizer, build_schedule(config, optimizer, num_steps), scaler)
 
 
 def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Watch:

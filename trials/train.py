@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import FIELDS, TrialConfig, parse_settings
-from trials.data.loader import DRAWS, describe
+from trials.data.loader import DRAWS
 from trials.numerics.explaining import record as account
 from trials.numerics.explaining.record import CAPSULE
 from trials.numerics.explaining.record import FILE as ACCOUNT
@@ -30,6 +30,7 @@ from trials.outcome import (
     whole_lines,
     write_json_line,
 )
+from trials.parts import describe
 from trials.state import pick_device
 from trials.training import EpochMetrics, run
 

@@ -11,10 +11,9 @@ import torch
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data.loader import Batch, TrainLoader, first_images, prepare, split_indices
+from trials.data.loader import Batch, TrainLoader, evaluation_batches, split_indices
 from trials.evaluation import Evaluation, evaluate
-from trials.guards import Rollback, clip, keep_above, was_skipped
-from trials.losses import LOSSES, score
+from trials.guards import clip, keep_above, was_skipped
 from trials.measurements import METRICS, EpochMetrics
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
 from trials.numerics.explaining.record import CAPSULE, Account
@@ -22,6 +21,8 @@ from trials.numerics.watching.health import FROZEN_AFTER, Divergence, earliest, 
 from trials.numerics.watching.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
+from trials.parts import build_loss, prepared_data, train_loader, validation_images
+from trials.rollback import Rollback
 from trials.scores import improves
 from trials.state import (
     State,
@@ -65,8 +66,8 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     """
     device = pick_device(config.device)
     torch.backends.cudnn.allow_tf32 = config.tf32
-    prepared = prepare(config)
-    loader = TrainLoader(prepared, config, device)
+    prepared = prepared_data(config)
+    loader, loss = train_loader(config, prepared, device), build_loss(config)
     val_indices = split_indices(prepared, "val", config.val_limit)
     torch.manual_seed(config.seed)
     num_steps = config.epochs * len(loader)
@@ -77,14 +78,16 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             raise ValueError("resume=True needs out, the folder of the run that goes on")
         restore(state, watch, out / checkpoint.LAST, config)
         keep_lines_until(out / LAYERS, state.epoch)
-    rollback = Rollback(state, config) if config.on_divergence == "rollback" else None
+    is_rolled_back = config.on_divergence == "rollback"
+    rollback = Rollback(state, config.rollback_lr_factor, config.max_rollbacks) if is_rolled_back else None
     goes_on = config.on_divergence == "continue"
     account = Account.taken_up(out, state.epoch) if out is not None and resume else None
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
         trained = train_epoch(state, loader, watch, epoch, config)
         is_over = trained.divergence is not None and not goes_on
-        evaluation = None if is_over else evaluate(state.model, prepared, val_indices, config, device)
+        images = evaluation_batches(prepared, val_indices, config.batch_size, config.border, device)
+        evaluation = None if is_over else evaluate(state.model, images, loss)
         after = _divergence_after_epoch(state, watch, trained, evaluation, config)
         event = trained.divergence or after
         is_first_event = event is not None and account is None
@@ -96,7 +99,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
             elif is_first_event:  # over resumes too
                 account = Account(out, event, state.seconds + time.perf_counter() - started)
                 shown = event.where in VALIDATED
-                validation = first_images(prepared, val_indices, MAX_VALIDATION, config, device) if shown else None
+                validation = validation_images(config, prepared, MAX_VALIDATION, device) if shown else None
                 watch.recorder.write(out / CAPSULE, config, event, num_steps, validation)
                 account.explain(device)
         is_frozen = event is not None and event.where == "frozen"
@@ -177,7 +180,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
         watch.recorder.outputs(outputs, state.step)
         outputs = watch.health.finite_outputs(outputs, state.step)
         targets = watch.health.usable_targets(batch.targets, state.step)
-        loss = LOSSES[config.loss](score(outputs, targets, batch.valid, config.head), config)
+        loss = build_loss(config)(outputs, targets, batch.valid)
         measured = watch.health.watch_loss(loss, state.step)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
@@ -204,7 +207,7 @@ def _divergence_at_step(state: State, watch: Watch, batch: Batch, config: TrialC
         return seen
     if not config.amp:
         return None
-    if watch.loss_scale is not None and gradients_vanish(watch.loss_scale, batch, config):
+    if watch.loss_scale is not None and gradients_vanish(watch.loss_scale, batch, build_loss(config), config):
         return Divergence(state.step, "loss_scale")
     return Divergence(state.step, "skipped_steps") if watch.monitor.skipped_run >= config.max_skipped_run else None
 

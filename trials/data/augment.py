@@ -1,66 +1,74 @@
-"""Training augmentation with Albumentations; each entry of AUGMENTS builds one from a configuration."""
+"""Training augmentation with Albumentations. A new one is a function and a line in AUGMENTS.
+
+The parameters of such a function are settings of these names (trials/parts.py).
+"""
 
 import os
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
 
 # (uint8 image H,W,3, uint8 trimap H,W, seed) -> the same, changed. One seed, one outcome.
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
-def no_augmentation(config: "TrialConfig") -> Augment:
+def no_augmentation() -> Augment:
     """Pictures as they are."""
     return lambda image, trimap, seed: (image, trimap)
 
 
-def flip(config: "TrialConfig") -> Augment:
+def flip() -> Augment:
     """A horizontal flip of every second picture."""
     A = _albumentations()
     return Pipeline([A.HorizontalFlip(p=0.5)])
 
 
-def flip_crop(config: "TrialConfig") -> Augment:
+def flip_crop(image_size: int, crop_scale_min: float) -> Augment:
     """`flip`, and a random part of the picture of `crop_scale_min` to 1 of its area, at the same size."""
     A = _albumentations()
-    size = (config.image_size, config.image_size)
-    return Pipeline([A.HorizontalFlip(p=0.5), A.RandomResizedCrop(size=size, scale=(config.crop_scale_min, 1.0))])
+    crop = A.RandomResizedCrop(size=(image_size, image_size), scale=(crop_scale_min, 1.0))
+    return Pipeline([A.HorizontalFlip(p=0.5), crop])
 
 
-def report(config: "TrialConfig") -> Augment:
+def report(
+    image_size: int,
+    flip_p: float,
+    rotate90_p: float,
+    crop_scale_min: float,
+    affine_p: float,
+    blur_p: float,
+    elastic_p: float,
+    elastic_alpha: float,
+    elastic_sigma: float,
+) -> Augment:
     """The report's list, in its order ("Task and data"), as settled in this project's reading of it.
 
     Flip: horizontal, vertical or both, each as likely. Shift 0.0625, scale 0.1, rotation 45 degrees. Borders are
     reflected, masks take the nearest value.
     """
     A = _albumentations()
-    size = (config.image_size, config.image_size)
     both = A.Sequential([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=1)
     shift = (-0.0625, 0.0625)
     return Pipeline(
         [
-            A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1), both], p=config.flip_p),
-            A.RandomRotate90(p=config.rotate90_p),
-            A.RandomResizedCrop(size=size, scale=(config.crop_scale_min, 1.0)),
+            A.OneOf([A.HorizontalFlip(p=1), A.VerticalFlip(p=1), both], p=flip_p),
+            A.RandomRotate90(p=rotate90_p),
+            A.RandomResizedCrop(size=(image_size, image_size), scale=(crop_scale_min, 1.0)),
             A.Affine(
                 translate_percent={"x": shift, "y": shift},
                 scale=(0.9, 1.1),
                 rotate=(-45, 45),
                 border_mode=cv2.BORDER_REFLECT_101,
-                p=config.affine_p,
+                p=affine_p,
             ),
-            A.GaussianBlur(blur_limit=(3, 7), p=config.blur_p),
+            A.GaussianBlur(blur_limit=(3, 7), p=blur_p),
             A.ElasticTransform(
-                alpha=config.elastic_alpha,
-                sigma=config.elastic_sigma,
+                alpha=elastic_alpha,
+                sigma=elastic_sigma,
                 border_mode=cv2.BORDER_REFLECT_101,
-                p=config.elastic_p,
+                p=elastic_p,
             ),
         ]
     )

@@ -2,19 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from trials.data.augment import AUGMENTS, Augment
-from trials.data.prepared import Prepared, prepare
+from trials.data.augment import Augment
+from trials.data.prepared import Prepared
 from trials.data.sources import BORDER, PET
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
 
 DRAWS = 2  # raise it when a seed shuffles or augments otherwise; 1: transforms that shared their first number
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -30,26 +26,6 @@ class Batch:
     images: Tensor
     targets: Tensor
     valid: Tensor
-
-
-def describe(config: "TrialConfig") -> dict[str, Any]:
-    """What the configuration trains on, as JSON can hold it: sizes in px, the number of images of each split, notes.
-
-    Raises what `prepare` raises, and ValueError for an empty split or a batch or limit beyond the data.
-    """
-    prepared = prepare(config)
-    train = split_indices(prepared, "train", config.train_limit)
-    check_batch_size(config.batch_size, len(train))
-    return {
-        "name": config.data,
-        "source_size_px": list(prepared.source_size_px),
-        "image_size_px": config.image_size,
-        "num_train": len(train),
-        "num_val": len(split_indices(prepared, "val", config.val_limit)),
-        "num_test": int((prepared.splits == "test").sum()),
-        "border": config.border,
-        "notes": list(prepared.notes),
-    }
 
 
 def check_batch_size(batch_size: int, num_images: int) -> None:
@@ -97,34 +73,49 @@ def written_masks(trimaps_NHW: np.ndarray, border: str) -> np.ndarray:
     return np.where(trimaps_NHW == PET, 1, np.where(trimaps_NHW == BORDER, border_value, 0)).astype(np.uint8)
 
 
-def evaluation_batches(prepared: Prepared, indices: np.ndarray, config: "TrialConfig", device: torch.device):
+def evaluation_batches(
+    prepared: Prepared, indices: np.ndarray, batch_size: int, border: str, device: torch.device
+) -> Iterator[Batch]:
     """The pictures at these positions, in order, unaugmented, as Batches."""
-    for start in range(0, len(indices), config.batch_size):
-        yield first_images(prepared, indices[start:], config.batch_size, config, device)
+    for start in range(0, len(indices), batch_size):
+        yield first_images(prepared, indices[start:], batch_size, border, device)
 
 
-def first_images(
-    prepared: Prepared, indices: np.ndarray, num: int, config: "TrialConfig", device: torch.device
-) -> Batch:
+def first_images(prepared: Prepared, indices: np.ndarray, num: int, border: str, device: torch.device) -> Batch:
     """The first of the pictures at these positions, at most `num`, unaugmented."""
     chosen = indices[:num]
     images, trimaps = (torch.from_numpy(array[chosen]) for array in (prepared.images_NHWC, prepared.trimaps_NHW))
-    return to_batch(images, trimaps, config.border, device)
+    return to_batch(images, trimaps, border, device)
 
 
 class TrainLoader:
-    """The training split, shuffled and augmented; the same whatever the number of workers, other in each epoch."""
+    """The training split, shuffled and augmented; the same whatever the number of workers, other in each epoch.
 
-    def __init__(self, prepared: Prepared, config: "TrialConfig", device: torch.device):
-        self.indices = split_indices(prepared, "train", config.train_limit)
-        check_batch_size(config.batch_size, len(self.indices))
-        self._config, self._device = config, device
-        self._order = _EpochOrder(self.indices, config.images_per_epoch, config.batch_size, config.seed)
+    indices: of the pictures that train. images_per_epoch: at most; 0: each once. Raises ValueError where the batch is
+    larger than the split.
+    """
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        indices: np.ndarray,
+        augment: Augment,
+        *,
+        batch_size: int,
+        images_per_epoch: int,
+        border: str,
+        seed: int,
+        num_workers: int,
+        device: torch.device,
+    ):
+        check_batch_size(batch_size, len(indices))
+        self.indices, self._border, self._device = indices, border, device
+        self._order = _EpochOrder(indices, images_per_epoch, batch_size, seed)
         self._loader = DataLoader(
-            _AugmentedPairs(prepared, AUGMENTS[config.augment](config), config.seed),
+            _AugmentedPairs(prepared, augment, seed),
             batch_sampler=self._order,
-            num_workers=config.num_workers,
-            persistent_workers=config.num_workers > 0,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
             pin_memory=device.type == "cuda",
             generator=torch.Generator(),  # else each epoch would take a number from the global one
         )
@@ -137,7 +128,7 @@ class TrainLoader:
         """One epoch's batches on the device."""
         self._order.epoch = epoch
         for images, trimaps in self._loader:
-            yield to_batch(images, trimaps, self._config.border, self._device)
+            yield to_batch(images, trimaps, self._border, self._device)
 
     def batch(self, epoch: int, index: int) -> Batch:
         """One batch of an epoch (from 1), by its index (from 0): the same as `batches` gives."""
@@ -145,7 +136,7 @@ class TrainLoader:
         keys = list(self._order)[index]
         images, trimaps = zip(*(self._loader.dataset[key] for key in keys), strict=True)
         images_u8, trimaps_u8 = (torch.from_numpy(np.stack(arrays)) for arrays in (images, trimaps))
-        return to_batch(images_u8, trimaps_u8, self._config.border, self._device)
+        return to_batch(images_u8, trimaps_u8, self._border, self._device)
 
 
 class _EpochOrder(Sampler):

@@ -12,17 +12,13 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from filelock import FileLock
 
 from trials.data.listing import some
-from trials.data.sources import DATASETS, PET, Source
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
+from trials.data.sources import PET, Source
 
 FORMAT = 2  # raise it when what lies in a cache changes
 ZEROS = bytes(1 << 20)
@@ -46,22 +42,21 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SEGSTUDY_CACHE") or Path.home() / ".cache/segstudy/prepared").absolute()
 
 
-def prepare(config: "TrialConfig") -> Prepared:
-    """The configuration's data set at its image size, from the cache, which is built where it is not there yet.
+def prepare(source: Source, name: str, size_px: int) -> Prepared:
+    """The data set of this name at size_px x size_px, from the cache, which is built where it is not there yet.
 
-    Safe when several processes call it at once: one builds, the others wait. Raises what the source raises for
-    missing files, ValueError naming every pair that cannot be read, and OSError where the cache has no room.
+    Safe when several processes call it at once: one builds, the others wait. Raises ValueError naming every pair that
+    cannot be read, and OSError where the cache has no room.
     """
-    source = DATASETS[config.data](config)
-    folder = _place(config, source, config.image_size)
+    folder = _place(source, name, size_px)
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{folder}.lock"):
                 if not folder.is_dir():
-                    _build(folder, source, config.image_size)
+                    _build(folder, source, size_px)
         except OSError as error:
-            needed = len(source.names) * config.image_size**2 * 4
+            needed = len(source.names) * size_px**2 * 4
             raise OSError(
                 f"the prepared pictures, {needed / 1e6:,.1f} MB, cannot be written to {folder.parent} "
                 f"({error.strerror or error}); make room there, or name another folder in $SEGSTUDY_CACHE"
@@ -69,16 +64,14 @@ def prepare(config: "TrialConfig") -> Prepared:
     return _open(folder, source.notes)
 
 
-def is_prepared(config: "TrialConfig", size_px: int) -> bool:
-    """Whether the data set is in the cache at this size; a data set that is still to be downloaded is not."""
-    if config.data == "pets" and not config.data_root:
-        return False
-    return _place(config, DATASETS[config.data](config), size_px).is_dir()
+def is_prepared(source: Source, name: str, size_px: int) -> bool:
+    """Whether the data set is in the cache at this size."""
+    return _place(source, name, size_px).is_dir()
 
 
-def _place(config: "TrialConfig", source: Source, size_px: int) -> Path:
+def _place(source: Source, name: str, size_px: int) -> Path:
     key = hashlib.sha256(f"{FORMAT} {size_px} {source.identity}".encode()).hexdigest()[:16]
-    return cache_folder() / f"{config.data}-{size_px}px-{key}"
+    return cache_folder() / f"{name}-{size_px}px-{key}"
 
 
 def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:

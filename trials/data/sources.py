@@ -1,10 +1,12 @@
-"""The data sets as they lie on disk (or are drawn): names, splits, how a pair is read. A new one: a line below."""
+"""The data sets as they lie on disk (or are drawn): names, splits, how a pair is read. A new one: a line below.
+
+The parameters of a data set's function are settings of these names (trials/parts.py).
+"""
 
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import numpy as np
@@ -16,9 +18,6 @@ from trials.data.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
 from trials.data.pairing import match
 from trials.data.picture_files import read_picture
 from trials.data.splits import SPLITS, by_table, every_tenth, names_look_grouped
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
 
 __all__ = ["BACKGROUND", "BORDER", "DATASETS", "PET", "SPLITS", "Pair", "Source", "read_pair"]
 DRAWN_SIZE_PX = 128
@@ -64,22 +63,17 @@ class Reading:
     value_range: str = ""
     mask_orientation: str = "auto"
 
-    @classmethod
-    def of(cls, config: "TrialConfig") -> "Reading":
-        """The configuration's."""
-        return cls(config.foreground, config.value_range, config.mask_orientation)
-
 
 DEFAULT_READING = Reading()
 
 
-def pets(config: "TrialConfig") -> Source:
+def pets(data_root: str) -> Source:
     """Oxford-IIIT Pet in torchvision's layout below `data_root`; with an empty `data_root` torchvision downloads it.
 
     Every 10th name of the official trainval list is validation (368), the others train (3,312); the official test
     list is test. Raises FileNotFoundError, naming what is missing.
     """
-    folder = _pets_folder(config.data_root)
+    folder = _pets_folder(data_root)
     split_of: dict[str, str] = {}
     for official in ("trainval", "test"):
         listed = [line.split()[0] for line in (folder / f"annotations/{official}.txt").read_text().splitlines() if line]
@@ -96,41 +90,43 @@ def pets(config: "TrialConfig") -> Source:
     return _files_source(split_of, images, trimaps, read)
 
 
-def folder(config: "TrialConfig") -> Source:
+def folder(
+    data_root: str, split_file: str, mask_suffix: str, foreground: str, value_range: str, mask_orientation: str
+) -> Source:
     """A user's own pairs: DIR/images and DIR/masks, matched by their names (trials/data/pairing.py).
 
     What is read, and what is refused: trials/data/picture_files.py, trials/data/mask_files.py. The split is that of
     `split_file`; without one, in the order of the names, every 10th pair is validation and the one after it test.
     Raises FileNotFoundError, naming what is missing; ValueError where no folder was named.
     """
-    if not config.data_root:
+    if not data_root:
         raise ValueError("data=folder needs data_root (--data-root): the folder that holds images/ and masks/")
-    root = Path(config.data_root)
+    root = Path(data_root)
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root.absolute()} (--data-root, the folder of images/ and masks/)")
     if absent := [f"{name}/" for name in ("images", "masks") if not (root / name).is_dir()]:
         raise FileNotFoundError(f"no {' and no '.join(absent)} in {root.absolute()}; data=folder reads pairs from both")
     images, masks = list_pictures(root / "images"), list_pictures(root / "masks")
     try:
-        pairing = match(images.files, masks.files, config.mask_suffix, root)
+        pairing = match(images.files, masks.files, mask_suffix, root)
     except FileNotFoundError as error:
         raise FileNotFoundError("; ".join([str(error), *_left_out(images, masks)])) from None
     names = [name for name, _, _ in pairing.pairs]
-    if config.split_file:
-        split = by_table(names, root / config.split_file)
+    if split_file:
+        split = by_table(names, root / split_file)
         split_of, notes = split.split_of, split.notes
     else:
         split_of = every_tenth(names, {0: "val", 1: "test"})
         notes = tuple(note for note in [names_look_grouped(names)] if note)
     pairs = [(image, mask) for name, image, mask in pairing.pairs if name in split_of]
     image_paths, mask_paths = [image for image, _ in pairs], [mask for _, mask in pairs]
-    settings = Reading.of(config)
+    settings = Reading(foreground, value_range, mask_orientation)
     source = _files_source(split_of, image_paths, mask_paths, lambda index: read_pair(*pairs[index], settings))
     identity = f"{source.identity} {settings}"
     return replace(source, identity=identity, notes=(*_left_out(images, masks), *pairing.notes, *notes))
 
 
-def drawn(config: "TrialConfig") -> Source:
+def drawn() -> Source:
     """The embedded, drawn set (trials/data/drawn.py): always the same pictures; it needs no files."""
     splits = [split for split in SPLITS for _ in range(NUM_DRAWN[split])]
     names = [f"drawn_{index:04d}" for index in range(len(splits))]

@@ -1,7 +1,5 @@
 """The networks. A new one is a class with `size_multiple` and a line in MODELS."""
 
-from typing import TYPE_CHECKING
-
 from torch import nn
 
 from trials.models.attention import ATTENTIONS
@@ -10,24 +8,11 @@ from trials.models.resnet34_unet import ResNet34UNet
 from trials.models.unet import UNet
 from trials.models.upsample import UPSAMPLERS
 
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
-
-__all__ = ["ATTENTIONS", "HEADS", "MODELS", "UPSAMPLERS", "Network", "build_model", "check_size"]
+__all__ = ["ATTENTIONS", "HEADS", "MODELS", "UPSAMPLERS", "Network", "check_size"]
 
 Network = UNet | ResNet34UNet  # has `features` and `head`, beside forward
 MODELS = {"unet": UNet, "resnet34_unet": ResNet34UNet}
 HEADS = {"sigmoid": nn.Sigmoid, "logits": nn.Identity}
-
-
-def build_model(config: "TrialConfig") -> Network:
-    """The network that the configuration describes, with weights from torch's global generator."""
-    return MODELS[config.model](
-        width=config.width,
-        upsampler=UPSAMPLERS[config.upsample],
-        attention=ATTENTIONS[config.attention],
-        activation=HEADS[config.head](),
-    )
 
 
 def check_size(model: str, size_px: int) -> None:

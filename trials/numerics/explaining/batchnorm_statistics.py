@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from trials.data.loader import Batch
-from trials.losses import LOSSES, score, uninformed_loss
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.remedies import Remedy
 from trials.numerics.explaining.rerun import restored, take
 from trials.numerics.watching.health import highest_loss
+from trials.parts import build_loss
 
 FAR = 2.0  # the statistics are to blame where the right ones at least halve the loss
 Norms = dict[str, nn.modules.batchnorm._BatchNorm]
@@ -65,7 +65,7 @@ def validated(kept: Capsule, device: torch.device, usual_loss: float | None) -> 
     best = min(finite, key=lambda name: finite[name], default=None)
     return Validated(
         best=usual_loss if kept.state.facts["best_val_loss"] is None else kept.state.facts["best_val_loss"],
-        uninformed=float(uninformed_loss(images.targets, images.valid, kept.config)),
+        uninformed=float(build_loss(kept.config).uninformed(images.targets, images.valid)),
         running=running,
         of_batch=of_batch,
         recalibrated=recalibrated,
@@ -118,4 +118,4 @@ def loss_of(model: nn.Module, images: Batch, kept: Capsule) -> float:
     outputs = model(images.images)
     if not torch.isfinite(outputs).all():
         return math.nan
-    return float(LOSSES[kept.config.loss](score(outputs, images.targets, images.valid, kept.config.head), kept.config))
+    return float(build_loss(kept.config)(outputs, images.targets, images.valid))

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from trials.config import TrialConfig
 from trials.guards import RunningStatistics, clip_unscaled, was_skipped
-from trials.losses import LOSSES, score
 from trials.numerics import capsule
 from trials.numerics.capsule import Capsule, Kept
 from trials.numerics.explaining.operator_tracer import FirstBad, Range, Tracer, range_of
 from trials.numerics.watching.health import Health, non_finite_state
 from trials.outcome import finite_or_none
+from trials.parts import build_loss
 from trials.state import State, new_state
 from trials.step import forward
 
@@ -96,8 +96,7 @@ def take(
             outputs = forward(state.model, images, config)
         phase("loss")
         finite = health.finite_outputs(outputs, state.step)
-        scored = score(finite, health.usable_targets(targets, state.step), valid, config.head)
-        loss = LOSSES[config.loss](scored, config)
+        loss = build_loss(config)(finite, health.usable_targets(targets, state.step), valid)
         measured = health.watch_loss(loss, state.step)
         phase("backward")
         state.optimizer.zero_grad(set_to_none=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from trials.losses import GRADIENT_BOUNDS
+from trials.losses import Loss
 from trials.numerics.watching.state_copy import all_finite
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NEVER = torch.iinfo(torch.int64).max
 READ_LATE = 16  # steps between two looks from the host where each look would wait for the device
 FROZEN_AFTER = 8  # skipped steps in a row: the first ones of a sane run, whose loss scale may begin too high, are fewer
-SMALLEST_BOUND = 0.25  # of GRADIENT_BOUNDS, times the number of pixels
+SMALLEST_BOUND = 0.25  # of a Loss, times the number of pixels
 PLACES = ("targets", "outputs", "loss", "weights", "buffers")  # the order in which one step reaches them
 EVENTS = (*PLACES, "val_outputs", "loss_scale", "skipped_steps", "val_loss", "frozen")  # of Divergence.where
 
@@ -120,23 +120,22 @@ def earliest(*events: Divergence | None) -> Divergence | None:
     return min((event for event in events if event), key=lambda event: event.step, default=None)
 
 
-def gradients_vanish(loss_scale: float, batch: "Batch", config: "TrialConfig") -> bool:
+def gradients_vanish(loss_scale: float, batch: "Batch", loss: Loss, config: "TrialConfig") -> bool:
     """Whether the loss scale is so low that the run has diverged."""
     if config.min_loss_scale > 0 or config.amp_dtype != "float16":
         return loss_scale <= config.min_loss_scale
     if loss_scale * SMALLEST_BOUND > batch.targets.numel() * 2.0**-23:
         return False  # whatever the loss and the targets are: the device is not waited for
-    return loss_scale <= lowest_loss_scale(batch, config)
+    return loss_scale <= lowest_loss_scale(batch, loss)
 
 
-def lowest_loss_scale(batch: "Batch", config: "TrialConfig") -> float:
+def lowest_loss_scale(batch: "Batch", loss: Loss) -> float:
     """The loss scale at which not even the largest gradient that a pixel of the batch can have survives in float16.
 
     It is two of float16's smallest steps (2**-24) there, so that half of it is one and a quarter of it nothing. 0 for
     a loss that states no bound (trials/losses.py).
     """
-    bound = GRADIENT_BOUNDS.get(config.loss)
-    return 2.0**-23 / bound(batch.targets, batch.valid, config) if bound else 0.0
+    return 2.0**-23 / loss.bound(batch.targets, batch.valid) if loss.bound else 0.0
 
 
 def highest_loss(best: float, uninformed: float, ratio: float) -> float:
