@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         description=ABOUT,
         epilog="The last line printed is the path of report.html. Exit code 2: no study.",
     )
+    made.add_argument("--version", action="version", version=f"segstudy {version('segstudy')}")
     made.add_argument(
         "results",
         nargs="?",

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import math
+from importlib.metadata import version
 from typing import Any
 
 from search_spaces import SPACES
@@ -22,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
         description="Trains many networks from a search space and reports what made them go right or wrong.",
     )
     p.add_argument("--space", help=f"{', '.join(SPACES)}, or a .py file that defines SPACE")
+    p.add_argument("--version", action="version", version=f"segstudy {version('segstudy')}")
     p.add_argument("--list", action="store_true", help="print every space with its question and axes")
     p.add_argument("--preset", choices=PRESETS, default="quick", help="quick: minutes on two cores; report: the report")
     p.add_argument("--search", choices=SAMPLERS, default="optuna", help="who chooses configurations (default: optuna)")

@@ -23,7 +23,7 @@ from trials.parts import prepared_data
 
 SCHEMA_VERSION = 2  # 1: a diverged trial's last line holds substitutes for what was not measured
 FILE = "study.json"
-PACKAGES = ("torch", "torchvision", "albumentations", "ray", "optuna", "numpy", "pandas", "seaborn")
+PACKAGES = ("segstudy", "torch", "torchvision", "albumentations", "ray", "optuna", "numpy", "pandas", "seaborn")
 
 
 def new_manifest(name: str, space: Space, config: TrialConfig, options: Options, num_trials: int) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def now() -> str:
 
 def provenance() -> dict[str, Any]:
     """Commit, versions, hardware and command."""
-    commit = _git("rev-parse", "HEAD")
+    commit = _git("rev-parse", "HEAD") if _is_clone() else None
     return {
         "commit": commit,
         "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")) if commit else None,
@@ -116,6 +116,12 @@ def _cpu_model() -> str | None:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.is_file() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
+
+
+def _is_clone() -> bool:
+    """Whether this package lies in a clone of its own repository; installed, it may lie within somebody else's."""
+    top = _git("rev-parse", "--show-toplevel")
+    return top is not None and Path(top).resolve() == Path(__file__).resolve().parents[1]
 
 
 def _git(*arguments: str) -> str | None:

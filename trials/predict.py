@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,7 @@ def predict(model: nn.Module, image_HWC: np.ndarray, config: TrialConfig, device
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trials.predict", description="Segments pictures.")
+    parser.add_argument("--version", action="version", version=f"segstudy {version('segstudy')}")
     parser.add_argument("--checkpoint", required=True, help="a checkpoint file, or a folder that holds one")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", help="a folder of pictures, of any size, or one picture")

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from trials.training import train_step
 def main(arguments: list[str] | None = None) -> int:
     """The command; 0, 2 for what is no capsule, 130 for Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m trials.replay", description="Runs a diverged step again.")
+    parser.add_argument("--version", action="version", version=f"segstudy {version('segstudy')}")
     parser.add_argument("capsule", type=Path, help="the folder `capsule` of a diverged run or trial")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--why", action="store_true", help="cause, remedies and the modules that need float32, too")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trials.train", description="Trains one network.")
+    parser.add_argument("--version", action="version", version=f"segstudy {version('segstudy')}")
     parser.add_argument("--data", help="drawn, pets or folder")
     parser.add_argument("--data-root", help="the folder that holds oxford-iiit-pet/, or images/ and masks/")
     parser.add_argument(
