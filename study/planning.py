@@ -20,7 +20,7 @@ from trials.config import TrialConfig
 from trials.data.prepared import cache_folder
 from trials.numerics.capsule import MAX_VALIDATION
 from trials.numerics.watching.monitor import SAMPLE_EVERY
-from trials.optimizers import COPIES
+from trials.optimizers import COPIES, MOST_COPIES
 from trials.parts import build_model, data_source, is_data_prepared
 from trials.state import save_interval
 
@@ -160,7 +160,7 @@ def _costs(variants: list[TrialConfig], num_images: dict[str, int]) -> list[Cost
 def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
     num_parameters, num_buffers, num_layers, activations = _network(*(getattr(config, name) for name in MODEL_FIELDS))
     weights = 4 * num_parameters
-    state = weights * (1 + COPIES[config.optimizer]) + 4 * num_buffers
+    state = weights * (1 + COPIES.get(config.optimizer, MOST_COPIES)) + 4 * num_buffers
     batch = config.batch_size * config.image_size**2 * BATCH_CHANNELS * 4
     num_train = config.train_limit or num_images["train"]
     steps = math.ceil(min(config.images_per_epoch or num_train, num_train) / config.batch_size)

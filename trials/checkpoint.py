@@ -59,11 +59,14 @@ def find_best(place: Path) -> Path:
 def check_same_run(saved: dict[str, Any], config: TrialConfig, path: Path) -> None:
     """Raises ValueError where the checkpoint is of another architecture, or of another run."""
     saved, now = TrialConfig.from_dict(saved).to_dict(), config.to_dict()
-    differ = [name for name in now if name not in MAY_CHANGE and saved[name] != now[name]]
+    names = list(dict.fromkeys((*now, *saved)))
+    differ = [name for name in names if name not in MAY_CHANGE and saved.get(name) != now.get(name)]
     if not differ:
         return
+    if "code" in differ:
+        raise ValueError(f"{path} is of another run: its own code is not this one's (sha256 differs)")
     kind = "architecture" if set(differ) & set(ARCHITECTURE) else "run"
-    listed = ", ".join(f"{name}={saved[name]!r} there, {now[name]!r} here" for name in differ)
+    listed = ", ".join(f"{name}={saved.get(name)!r} there, {now.get(name)!r} here" for name in differ)
     raise ValueError(f"{path} is of another {kind}: {listed}")
 
 

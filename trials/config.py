@@ -17,6 +17,7 @@ from trials.losses import LOSSES
 from trials.measurements import METRICS
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
 from trials.optimizers import OPTIMIZERS, SCHEDULES
+from trials.own import DOCS, SETTING, OwnFile, OwnSettings, is_own, parse_setting, parts_of
 
 WHERE = "trials/config.py"
 FLOAT32_MAX = 3.4e38  # rounded down
@@ -25,6 +26,11 @@ BOOLS = {"true": True, "false": False}
 
 def _one_of(default: str, allowed) -> Any:
     return field(default=default, metadata={"allowed": tuple(allowed)})
+
+
+def _one_of_or_own(default: str, allowed) -> Any:
+    """One of these names, or FILE.py:NAME (docs/own.md)."""
+    return field(default=default, metadata={"allowed": tuple(allowed), "own": True})
 
 
 def _number(default: float, low: float, high: float = math.inf, *, above: bool = False) -> Any:
@@ -36,21 +42,21 @@ def _number(default: float, low: float, high: float = math.inf, *, above: bool =
 class TrialConfig:
     """One training run. Build it with `TrialConfig.from_dict`, which checks names, types and ranges."""
 
-    model: str = _one_of("unet", MODELS)
+    model: str = _one_of_or_own("unet", MODELS)
     upsample: str = _one_of("deconv", UPSAMPLERS)
     attention: str = _one_of("none", ATTENTIONS)  # on the encoder's outputs
     width: int = _number(64, 1, 1024)  # channels of the first stage, the report's n
     head: str = _one_of("sigmoid", HEADS)
 
-    loss: str = _one_of("bce", LOSSES)
+    loss: str = _one_of_or_own("bce", LOSSES)
     focal_gamma: float = _number(2.0, 0, FLOAT32_MAX)  # read by loss=focal
     hard_fraction: float = _number(0.25, 0, 1, above=True)  # read by loss=hard_bce
 
-    optimizer: str = _one_of("adam", OPTIMIZERS)
+    optimizer: str = _one_of_or_own("adam", OPTIMIZERS)
     lr: float = _number(1e-3, 0, FLOAT32_MAX, above=True)  # the highest of the schedule
     weight_decay: float = _number(0.0, 0, FLOAT32_MAX)
     momentum: float = _number(0.9, 0, 1)  # read by optimizer=sgd
-    schedule: str = _one_of("cosine", SCHEDULES)
+    schedule: str = _one_of_or_own("cosine", SCHEDULES)
     batch_size: int = _number(32, 1)
     epochs: int = _number(200, 1)
     metric: str = _one_of("val_dice", METRICS)  # the weights, masks and scores of its best epoch are kept
@@ -91,7 +97,7 @@ class TrialConfig:
     val_limit: int = _number(0, 0)
     images_per_epoch: int = _number(0, 0)  # at most; 0 = each training image once. Passes are whole all the same
 
-    augment: str = _one_of("report", AUGMENTS)
+    augment: str = _one_of_or_own("report", AUGMENTS)
     flip_p: float = _number(0.5, 0, 1)  # this and the following are read by augment=report
     rotate90_p: float = _number(0.5, 0, 1)
     crop_scale_min: float = _number(0.8, 0, 1, above=True)  # read by augment=flip_crop too
@@ -108,26 +114,36 @@ class TrialConfig:
     device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one
     num_workers: int = _number(0, 0, 256)  # processes that load images
 
+    own: Mapping[str, Any] = field(default_factory=OwnSettings)  # `own.NAME`: settings of a user's own code
+    code: Mapping[str, OwnFile] = field(default_factory=dict)  # the files that values FILE.py:NAME are of
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
         """The configuration with these fields, the others at their defaults.
 
         Raises ValueError, naming the field, what came and what is allowed.
         """
-        for name in values:
-            _field(name)
-        config = cls(**{name: checked(name, value) for name, value in values.items()})
+        code = {name: OwnFile.from_dict(file, name) for name, file in values.get("code", {}).items()}
+        given = {name: checked(name, value) for name, value in values.items() if name != "code"}
+        own = OwnSettings({name.removeprefix("own."): given.pop(name) for name in list(given) if SETTING.match(name)})
+        config = cls(**given, own=own, code=code)
+        for name in OWN_FIELDS:
+            if is_own(getattr(config, name)):
+                _check_file(name, getattr(config, name), code)
         for names, check in CONSTRAINTS:
             check(*(getattr(config, name) for name in names))
         return config
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, as JSON can hold it."""
-        return dataclasses.asdict(self)
+        """Every field, `own.NAME` for each setting of a user's own, and `code` where there is some; for JSON."""
+        own = {f"own.{name}": value for name, value in self.own.items()}
+        code = {"code": {name: file.to_dict() for name, file in self.code.items()}} if self.code else {}
+        return {**{name: getattr(self, name) for name in FIELDS}, **own, **code}
 
 
-FIELDS = {f.name: f for f in dataclasses.fields(TrialConfig)}
+FIELDS = {f.name: f for f in dataclasses.fields(TrialConfig) if f.name not in ("own", "code")}
 DEFAULTS = {name: f.default for name, f in FIELDS.items()}
+OWN_FIELDS = tuple(name for name, f in FIELDS.items() if f.metadata.get("own"))  # that may name a file of a user's
 
 
 def _check_loss_scale_floor(loss_scale_floor: float, loss_scale_init: float) -> None:
@@ -169,13 +185,15 @@ CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
 
 def checked(name: str, value: Any) -> Any:
     """The value of one field, if it may have it; a whole number where a real one is wanted becomes real."""
+    if SETTING.match(name):
+        return _checked_own(name, value)
     wanted = _field(name).type
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not wanted:
         raise ValueError(f"{name}={value!r} is {type(value).__name__}; {allowed(name)} ({WHERE})")
     metadata = _field(name).metadata
-    in_list = value in metadata.get("allowed", (value,))
+    in_list = value in metadata.get("allowed", (value,)) or ("own" in metadata and is_own(value))
     if not in_list or ("low" in metadata and not _in_range(value, **metadata)):
         raise ValueError(f"{name}={value!r}; {allowed(name)} ({WHERE})")
     return value
@@ -183,6 +201,8 @@ def checked(name: str, value: Any) -> Any:
 
 def parse(name: str, text: str) -> Any:
     """The value of one field from the text after `--set name=`."""
+    if SETTING.match(name):
+        return checked(name, parse_setting(text))
     wanted = _field(name).type
     try:
         value = BOOLS[text.lower()] if wanted is bool else wanted(text)  # type: ignore[operator]  # int, float or str
@@ -208,7 +228,8 @@ def allowed(name: str) -> str:
     """In words, what the field may be."""
     wanted, metadata = _field(name).type, _field(name).metadata
     if "allowed" in metadata:
-        return "allowed: " + ", ".join(metadata["allowed"])
+        own = f", or FILE.py:NAME ({DOCS})" if "own" in metadata else ""
+        return "allowed: " + ", ".join(metadata["allowed"]) + own
     if wanted is bool:
         return "allowed: true, false"
     if wanted is str:
@@ -224,7 +245,26 @@ def _field(name: str) -> dataclasses.Field:
         return FIELDS[name]
     close = difflib.get_close_matches(name, FIELDS, n=3)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise ValueError(f"unknown field {name!r}; {hint}known: {', '.join(FIELDS)} ({WHERE})")
+    own = f"; a setting of your own code is own.{name} ({DOCS})" if name.isidentifier() else ""
+    raise ValueError(f"unknown field {name!r}; {hint}known: {', '.join(FIELDS)} ({WHERE}){own}")
+
+
+def _checked_own(name: str, value: Any) -> Any:
+    matched = SETTING.fullmatch(name)
+    if not matched:
+        raise ValueError(f"{name!r} is no name of a setting; own.NAME has letters, digits and _ ({DOCS})")
+    if matched[1] in (*FIELDS, "config"):
+        raise ValueError(f"{name}: {matched[1]} is a setting already; give your own another name ({DOCS})")
+    if type(value) not in (bool, int, float, str) or (type(value) is float and not math.isfinite(value)):
+        raise ValueError(f"{name}={value!r}; allowed: true, false, a finite number or a text ({DOCS})")
+    return value
+
+
+def _check_file(field: str, reference: str, code: Mapping[str, OwnFile]) -> None:
+    """Raises ValueError where the configuration lacks the file that a value of it names."""
+    file, _ = parts_of(reference)
+    if file not in code:
+        raise ValueError(f"{field}={reference}: the configuration holds no {file} (code)")
 
 
 def _in_range(value: float, low: float, high: float, above: bool) -> bool:

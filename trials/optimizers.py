@@ -49,6 +49,7 @@ def constant(optimizer: Optimizer, num_steps: int) -> LRScheduler:
 
 
 COPIES = {"adam": 2, "adamw": 2, "sgd": 1}  # of the weights, in the optimiser's state
+MOST_COPIES = max(COPIES.values())  # what a user's own is taken for
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
 SCHEDULES = {"cosine": cosine, "cosine_per_batch": cosine_per_batch, "one_cycle": one_cycle, "constant": constant}
 

@@ -1,11 +1,11 @@
 """What a configuration names, built: network, loss, optimiser, schedule, augmentation, data.
 
 Parts take what they need and no configuration: beside what the caller gives (outputs, parameters, ...) each names the
-settings it wants as parameters, and gets them by these names.
+settings it wants as parameters, and gets them by these names. So do a user's own (trials/own.py, docs/own.md).
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,24 +15,40 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from trials.config import TrialConfig
-from trials.data.augment import AUGMENTS, Augment
+from trials.config import FIELDS, TrialConfig
+from trials.data.augment import AUGMENTS, Augment, Pipeline
 from trials.data.loader import Batch, TrainLoader, check_batch_size, first_images, split_indices
 from trials.data.prepared import Prepared, is_prepared, prepare
 from trials.data.sources import DATASETS, Source
-from trials.losses import GRADIENT_BOUNDS, LOSSES, Loss
+from trials.losses import GRADIENT_BOUNDS, LOSSES, Loss, Scored
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, Network
+from trials.models.own_network import OwnNetwork
 from trials.optimizers import OPTIMIZERS, SCHEDULES
+from trials.own import OwnError, arguments, is_own, load, named_errors
 
 
-def filled(part: Callable, config: TrialConfig, num_given: int = 0) -> Callable:
-    """The part with every setting that it names as a parameter; the first `num_given` are left to the caller."""
-    names = list(inspect.signature(part).parameters)[num_given:]
-    return partial(part, **{name: config if name == "config" else getattr(config, name) for name in names})
+def filled(name: str, known: Mapping[str, Callable], config: TrialConfig, num_given: int = 0) -> Callable:
+    """The part of this name, ours or FILE.py:NAME, with every setting that it names as a parameter.
+
+    The first `num_given` parameters are left to the caller. Raises OwnError for a user's part that cannot be had.
+    """
+    part = load(name, config.code) if is_own(name) else known[name]
+    return partial(part, **arguments(part, settings_of(config), num_given, name))
+
+
+def settings_of(config: TrialConfig) -> dict[str, Any]:
+    """What a part's parameters may be called: every field, a user's own settings, and `config`, all of them."""
+    return {**{name: getattr(config, name) for name in FIELDS}, **config.own, "config": config}
 
 
 def build_model(config: TrialConfig) -> Network:
     """The network that the configuration describes, with weights from torch's global generator."""
+    if is_own(config.model):
+        with named_errors():
+            network = filled(config.model, {}, config)()
+        if not isinstance(network, nn.Module):
+            raise OwnError(f"{config.model} gives a {type(network).__name__}; wanted: a torch.nn.Module")
+        return OwnNetwork(config.model, network, HEADS[config.head]())
     return MODELS[config.model](
         width=config.width,
         upsampler=UPSAMPLERS[config.upsample],
@@ -42,30 +58,67 @@ def build_model(config: TrialConfig) -> Network:
 
 
 def build_loss(config: TrialConfig) -> Loss:
-    """The loss with its settings and its gradient's bound."""
-    bound = GRADIENT_BOUNDS.get(config.loss)
-    bound = filled(bound, config, num_given=2) if bound else None
-    return Loss(filled(LOSSES[config.loss], config, num_given=1), bound, config.head)
+    """The loss with its settings and its gradient's bound, which a user's own has none of."""
+    if is_own(config.loss):
+        return Loss(_own_loss(config), None, config.head)
+    bound = filled(config.loss, GRADIENT_BOUNDS, config, num_given=2) if config.loss in GRADIENT_BOUNDS else None
+    return Loss(filled(config.loss, LOSSES, config, num_given=1), bound, config.head)
+
+
+def _own_loss(config: TrialConfig) -> Callable[[Scored], torch.Tensor]:
+    """A user's loss of outputs and targets, and of `valid` where it has such a parameter."""
+    part = filled(config.loss, {}, config, num_given=2)
+    names = list(inspect.signature(load(config.loss, config.code)).parameters)
+    if takes_logits(config.loss, config) and config.head != "logits":
+        raise OwnError(
+            f"{config.loss} takes logits, and head={config.head} gives probabilities: --set head=logits, or call its "
+            "first parameter `probabilities`"
+        )
+    if config.border == "ignore" and "valid" not in names:
+        raise OwnError(f"border=ignore leaves pixels out, and {config.loss} has no parameter `valid` that tells which")
+
+    def of(scored: Scored) -> torch.Tensor:
+        outputs = scored.probabilities if names[0] == "probabilities" else scored.outputs
+        return part(outputs, scored.targets, **({"valid": scored.valid} if "valid" in names else {}))
+
+    return of
+
+
+def takes_logits(loss: str, config: TrialConfig) -> bool:
+    """Whether a user's loss takes logits: unless its first parameter is called `probabilities`."""
+    names = list(inspect.signature(load(loss, config.code)).parameters)
+    if len(names) < 2:
+        raise OwnError(f"{loss} has {len(names)} parameters; wanted: outputs, targets, and settings by their names")
+    return names[0] != "probabilities"
 
 
 def build_optimizer(config: TrialConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimiser of these parameters."""
-    return filled(OPTIMIZERS[config.optimizer], config, num_given=1)(parameters)
+    return filled(config.optimizer, OPTIMIZERS, config, num_given=1)(parameters)
 
 
 def build_schedule(config: TrialConfig, optimizer: Optimizer, num_steps: int) -> LRScheduler:
     """The schedule, which is stepped once a batch, num_steps times in the run."""
-    return filled(SCHEDULES[config.schedule], config, num_given=2)(optimizer, num_steps)
+    return filled(config.schedule, SCHEDULES, config, num_given=2)(optimizer, num_steps)
 
 
 def build_augment(config: TrialConfig) -> Augment:
     """The augmentation of a training picture."""
-    return filled(AUGMENTS[config.augment], config)()
+    made = filled(config.augment, AUGMENTS, config)()
+    if not is_own(config.augment):
+        return made
+    if isinstance(made, list):
+        return Pipeline(made)
+
+    def own_augment(image_HWC: np.ndarray, trimap_HW: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        return made(image_HWC, trimap_HW, np.random.default_rng(seed))
+
+    return own_augment
 
 
 def data_source(config: TrialConfig) -> Source:
     """The data set as it lies on disk. Raises what its function in trials/data/sources.py raises."""
-    return filled(DATASETS[config.data], config)()
+    return filled(config.data, DATASETS, config)()
 
 
 def prepared_data(config: TrialConfig) -> Prepared:

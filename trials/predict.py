@@ -31,6 +31,7 @@ from trials.data.sources import BACKGROUND, BORDER, PET, SPLITS, Reading, read_p
 from trials.evaluation import evaluate, write_scores
 from trials.metrics import overlap_per_image
 from trials.outcome import INTERRUPTED
+from trials.own import add_trust_option, check_trusted, named_errors
 from trials.parts import build_loss, build_model, data_source, prepared_data
 from trials.state import pick_device
 
@@ -62,9 +63,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise FileExistsError(f"{out.absolute()} is not empty; give --out a new folder")
-        model, config, device = load_model(Path(options.checkpoint), options.data_root)
+        model, config, device = load_model(Path(options.checkpoint), options.data_root, trust_code=options.trust_code)
         photographs = _photographs(options, config)
-        predicted = _predict_all(model, config, device, photographs, out)
+        with named_errors():
+            predicted = _predict_all(model, config, device, photographs, out)
     except (ValueError, OSError) as error:
         print(f"trials.predict: {error}", file=sys.stderr)
         return 2
@@ -85,12 +87,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def load_model(place: Path, data_root: str | None = None) -> tuple[nn.Module, TrialConfig, torch.device]:
-    """The best network of a checkpoint file or a run's folder, ready to predict, and its configuration."""
+def load_model(
+    place: Path, data_root: str | None = None, *, trust_code: bool = False
+) -> tuple[nn.Module, TrialConfig, torch.device]:
+    """The best network of a checkpoint file or a run's folder, ready to predict, and its configuration.
+
+    trust_code: code of its own that the run brings is run; else it is refused with an OwnError.
+    """
     path = checkpoint.find_best(place)
     content = checkpoint.load(path)
     changed = {"data_root": str(Path(data_root).absolute())} if data_root else {}
     config = checkpoint.config_of(content, device="auto", **changed)
+    check_trusted(config.code, trust_code, path)
     device = pick_device("auto")
     model = build_model(config)
     model.load_state_dict(content["model"])
@@ -98,8 +106,11 @@ def load_model(place: Path, data_root: str | None = None) -> tuple[nn.Module, Tr
 
 
 def test_score(path: Path) -> dict[str, Any]:
-    """The best network's Dice and IoU on its data set's test split, at the size it was trained at."""
-    model, config, device = load_model(path)
+    """The best network's Dice and IoU on its data set's test split, at the size it was trained at.
+
+    Code of its own is run: this is for a study that has just trained it.
+    """
+    model, config, device = load_model(path, trust_code=True)
     prepared = prepared_data(config)
     batches = evaluation_batches(prepared, split_indices(prepared, "test"), config.batch_size, config.border, device)
     evaluation = evaluate(model, batches, build_loss(config))
@@ -138,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data-root", help="where the data set lies, if not where it was in training")
     parser.add_argument("--out", required=True, help="a new folder for the pictures, masks/ and scores.csv")
+    add_trust_option(parser)
     return parser
 
 

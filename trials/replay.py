@@ -17,6 +17,7 @@ from trials.numerics.explaining.record import search_gap
 from trials.numerics.explaining.rerun import Taken, restored, take_again
 from trials.numerics.explaining.rules import diagnose
 from trials.outcome import INTERRUPTED
+from trials.own import add_trust_option, check_trusted, named_errors
 from trials.parts import prepared_data, train_loader
 from trials.state import new_watch, pick_device
 from trials.training import train_step
@@ -33,14 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="for the search of --why; default: the run's")
     parser.add_argument("--data-root", help="where the data lie here, for --from-first")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="default: cpu")
+    add_trust_option(parser)
     options = parser.parse_args(arguments)
     try:
         kept = capsule.read(options.capsule)
+        check_trusted(kept.config.code, options.trust_code, options.capsule)
         device = pick_device(options.device)
-        if options.from_first:
-            from_first(kept, options.data_root, device)
-        else:
-            last_step(kept, device, options.why, options.budget)
+        with named_errors():
+            if options.from_first:
+                from_first(kept, options.data_root, device)
+            else:
+                last_step(kept, device, options.why, options.budget)
     except (ValueError, OSError) as error:
         print(f"trials.replay: {error}", file=sys.stderr)
         return 2

@@ -20,7 +20,7 @@ from trials.models import Network
 from trials.numerics.watching.health import READ_LATE, Health
 from trials.numerics.watching.monitor import Monitor
 from trials.numerics.watching.recorder import Recorder
-from trials.optimizers import COPIES
+from trials.optimizers import COPIES, MOST_COPIES
 from trials.parts import build_model, build_optimizer, build_schedule
 
 STATE_BYTES_A_RUN = 5e9  # of states written over a whole run, where `checkpoint_every` leaves open how often
@@ -150,7 +150,7 @@ def save_interval(config: TrialConfig, num_parameters: int) -> int:
 
     Its state is a quarter of a gigabyte, 47 GB in 200 epochs, and Ray copies what is written.
     """
-    run_bytes = config.epochs * 4 * num_parameters * (1 + COPIES[config.optimizer])
+    run_bytes = config.epochs * 4 * num_parameters * (1 + COPIES.get(config.optimizer, MOST_COPIES))
     return config.checkpoint_every or max(1, math.ceil(run_bytes / STATE_BYTES_A_RUN))
 
 

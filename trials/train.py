@@ -31,7 +31,10 @@ from trials.outcome import (
     whole_lines,
     write_json_line,
 )
+from trials.own import FOLDER as OWN_FOLDER
+from trials.own import changed, named_errors, shortened, write_copies
 from trials.parts import describe
+from trials.rehearsal import check_own_settings, rehearse, with_own_code
 from trials.state import pick_device
 from trials.training import EpochMetrics, run
 
@@ -56,6 +59,9 @@ def _run(options: argparse.Namespace, out: Path) -> int:
             print(f"{ended.outcome} already, after {ended.epoch} epochs; there is nothing to resume")
             print(_summary(ended, out))
             return _exit_code(ended)
+        check_own_settings([config])
+        for note in [*rehearse(config), *(changed(config.code) if options.resume else [])]:
+            print(f"code     {note}", file=sys.stderr)
         for note in describe(config)["notes"]:
             print(f"data     {note}", file=sys.stderr)
         resume = _claim(out, config, options.resume)
@@ -65,9 +71,10 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     started = time.perf_counter()
     last = _last_line(out)
     try:
-        for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
-            last = line_of(metrics)
-            write_json_line(out / "result.json", last)
+        with named_errors():
+            for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
+                last = line_of(metrics)
+                write_json_line(out / "result.json", last)
         told = account.read(out / checkpoint.FOLDER)
         outcome = outcome_of(last, config.epochs, time.perf_counter() - started, told, metric=config.metric)
     except KeyboardInterrupt:
@@ -127,8 +134,8 @@ def _config(options: argparse.Namespace, out: Path) -> TrialConfig:
         path = out / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path.absolute()}")
-        values = {**_read(path, json.loads), **values}
-    return TrialConfig.from_dict(values)
+        return TrialConfig.from_dict({**_read(path, json.loads), **shortened(values)})
+    return TrialConfig.from_dict(with_own_code(values, Path()))
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
@@ -163,6 +170,7 @@ def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
         )
     out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    write_copies(out, config.code)
     return False
 
 
@@ -233,12 +241,13 @@ def _why(told: dict[str, Any], outcome: Outcome, out: Path) -> str:
     went_on = f"; it went on to epoch {outcome.epoch}" if outcome.epoch > told["epoch"] else ""
     folder = out / checkpoint.FOLDER / CAPSULE
     gap = None if told.get("search_cut_by") == "sets" else account.search_gap(told)  # it had tried every remedy
-    more = f"search   {gap}; with more time: python -m trials.replay {folder} --why --budget SECONDS\n" if gap else ""
+    replay = f"python -m trials.replay {folder}" + (" --trust-code" if (out / OWN_FOLDER).is_dir() else "")
+    more = f"search   {gap}; with more time: {replay} --why --budget SECONDS\n" if gap else ""
     return (
         f"epoch {told['epoch']}, at step {told['step']}: {seen}{went_on}\n"
         f"cause    {told['cause']}{place}; blame: {told['blame']}\n"
         f"remedy   {cures} (judged by this one step)\n{more}"
-        f"details  {out / ACCOUNT}; python -m trials.replay {folder}"
+        f"details  {out / ACCOUNT}; {replay}"
     )
 
 

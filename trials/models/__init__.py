@@ -17,7 +17,7 @@ HEADS = {"sigmoid": nn.Sigmoid, "logits": nn.Identity}
 
 def check_size(model: str, size_px: int) -> None:
     """Raises ValueError, naming the nearest sizes that the network takes, where `size_px` is not one."""
-    multiple = MODELS[model].size_multiple
+    multiple = MODELS[model].size_multiple if model in MODELS else 1  # a user's own is tried out instead
     if size_px % multiple:
         raise ValueError(
             f"image_size={size_px}: {model} takes multiples of {multiple}; {nearest(size_px, multiple)} (trials/models)"
