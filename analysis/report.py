@@ -20,16 +20,16 @@ import pandas as pd
 import pyarrow
 import pyarrow.csv
 
-from analysis import page
-from analysis.comparable import comparability_gaps
-from analysis.contents import build
-from analysis.folders import NotAStudy, is_study
-from analysis.load import Study, load_study, read_study, state_of
-from analysis.metric import NoMetric
-from analysis.modes import check_mode
-from analysis.page_markdown import markdown
-from analysis.records import read_object
-from analysis.side_by_side import build_comparison, names_of
+from analysis.load.folders import NotAStudy, is_study
+from analysis.load.json_files import read_object
+from analysis.load.metric import NoMetric
+from analysis.load.modes import check_mode
+from analysis.load.study import Study, load_study, read_study, state_of
+from analysis.page import blocks, html
+from analysis.page.comparability import comparability_gaps
+from analysis.page.comparison_page import build_comparison, names_of
+from analysis.page.markdown import markdown
+from analysis.page.study_page import build
 
 RESULTS = Path("results")
 LARGE = 100_000  # rows of a table
@@ -178,20 +178,20 @@ def refuse_incomparable(metric: str | None, *studies: Study) -> None:
         raise NoMetric(f"--metric {metric}: {gaps[0]}")
 
 
-def relinked(part: page.Section | page.Details, made_for: Path, out: Path) -> page.Section | page.Details:
+def relinked(part: blocks.Section | blocks.Details, made_for: Path, out: Path) -> blocks.Section | blocks.Details:
     """The part with its links, which are relative to one folder, made relative to another."""
-    blocks = []
+    inner = []
     for block in part.blocks:
-        if isinstance(block, page.Link):
+        if isinstance(block, blocks.Link):
             block = replace(block, path=f"{os.path.relpath(made_for / block.path, out.resolve())}/")
-        blocks.append(relinked(block, made_for, out) if isinstance(block, page.Details) else block)
-    return replace(part, blocks=blocks)
+        inner.append(relinked(block, made_for, out) if isinstance(block, blocks.Details) else block)
+    return replace(part, blocks=inner)
 
 
-def write_page(target: Path, name: str, made: page.Page, record: dict, more: dict[str, pd.DataFrame]) -> Path:
+def write_page(target: Path, name: str, made: blocks.Page, record: dict, more: dict[str, pd.DataFrame]) -> Path:
     """`name`.html, .md and .json, its tables and those of `more`, its figures."""
-    tables = {table.name: table for table in made.blocks(page.Table)}
-    pictures = {picture.name: picture for picture in made.blocks(page.Picture)}
+    tables = {table.name: table for table in made.blocks(blocks.Table)}
+    pictures = {picture.name: picture for picture in made.blocks(blocks.Picture)}
     frames = {key: table.frame for key, table in tables.items()} | more
     for key, frame in frames.items():
         write(target / "tables" / f"{key}.csv", csv_of(frame))
@@ -208,7 +208,7 @@ def write_page(target: Path, name: str, made: page.Page, record: dict, more: dic
     }
     write(target / f"{name}.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
     write(target / f"{name}.md", markdown(made).encode(errors="replace"))
-    write(target / f"{name}.html", page.html(made).encode(errors="replace"))
+    write(target / f"{name}.html", html.html(made).encode(errors="replace"))
     return target / f"{name}.html"
 
 

@@ -27,13 +27,13 @@ from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from analysis import estimates, intervals
-from analysis.comparisons import FEWEST_BROKEN, FEWEST_STARTED, compare
-from analysis.designs import design_of
-from analysis.estimates import FEWEST_SETTINGS, units_of
-from analysis.factors import Factor
-from analysis.pairing import FEWEST_PAIRS
-from analysis.random_effects import Layout, crossed, layout
+from analysis.load.factors import Factor
+from analysis.stats import estimates, intervals
+from analysis.stats.comparisons import FEWEST_BROKEN, FEWEST_STARTED, compare
+from analysis.stats.designs import design_of
+from analysis.stats.estimates import FEWEST_SETTINGS, units_of
+from analysis.stats.pairing import FEWEST_PAIRS
+from analysis.stats.random_effects import Layout, crossed, layout
 from benchmarks import coverage_studies as simulated
 from benchmarks.coverage_studies import TRUTH, Drawn, Grid
 

@@ -15,14 +15,15 @@ from analysis_fixtures import (
 from foreign_fixtures import write_experiment
 from safetensors.numpy import save_file
 
-from analysis.alerts import alerts
-from analysis.answer import facts_of, sentences
-from analysis.contents import build, made_section
-from analysis.divergence_section import divergence_section
-from analysis.effects import level_summary, rank_trials
-from analysis.factors import factors_of
-from analysis.load import load_study
-from analysis.page import Text
+from analysis.load.factors import factors_of
+from analysis.load.study import load_study
+from analysis.page.alerts import alerts
+from analysis.page.answer import facts_of, sentences
+from analysis.page.blocks import Text
+from analysis.page.sections.divergence import divergence_section
+from analysis.page.sections.origin import made_section
+from analysis.page.study_page import build
+from analysis.stats.ranking import level_summary, rank_trials
 
 OUT_OF_MEMORY = outcome("out_of_memory", 1, error_type="MemoryError", error_text="no room")
 

@@ -4,11 +4,11 @@ import pandas as pd
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, trial_folder, trial_id, write_study
 from foreign_fixtures import write_experiment
 
-from analysis.answer import facts_of, sentences
-from analysis.effects import rank_trials
-from analysis.factors import factors_of
-from analysis.load import load_study
-from analysis.wording import show, size_text
+from analysis.load.factors import factors_of
+from analysis.load.study import load_study
+from analysis.page.answer import facts_of, sentences
+from analysis.page.wording import show, size_text
+from analysis.stats.ranking import rank_trials
 
 
 def answer(tmp_path, trials, test=None, **study):

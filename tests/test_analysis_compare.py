@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from analysis_fixtures import STUDY, completed, diverged_line, line, outcome, write_json, write_study
 
-from analysis.load import load_study
-from analysis.page import Table
+from analysis.load.study import load_study
+from analysis.page.blocks import Table
+from analysis.page.comparison_page import build_comparison, design_of_both, names_of
 from analysis.report import main
-from analysis.side_by_side import build_comparison, design_of_both, names_of
 
 REPORT = Path(__file__).parents[1] / "analysis/report.py"
 GRID = {"options": STUDY["options"] | {"search": "grid", "scheduler": "none"}}

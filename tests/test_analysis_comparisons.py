@@ -8,12 +8,12 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestIndPower
 
-from analysis.comparisons import compare
-from analysis.designs import design_of
-from analysis.differences import counted
-from analysis.effect_section import lines
-from analysis.factors import Factor
-from analysis.headline import interaction_text
+from analysis.load.factors import Factor
+from analysis.page.differences import counted
+from analysis.page.headline import interaction_text
+from analysis.page.sections.effects import lines
+from analysis.stats.comparisons import compare
+from analysis.stats.designs import design_of
 
 UPSAMPLE = Factor("upsample", "choice", ("deconv", "bilinear"))
 GRID = {"search": "grid", "scheduler": "none"}

@@ -4,7 +4,7 @@ from math import nan
 
 import pytest
 
-from analysis.differences import divergence_sentence, metric_sentence
+from analysis.page.differences import divergence_sentence, metric_sentence
 
 ROW = {
     "axis": "batch_size",

@@ -5,19 +5,15 @@ import math
 import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
-from analysis.curves import curve_ends, curve_factors, curves, medians, num_without_curve
-from analysis.effects import (
-    best_epochs,
-    divergences,
-    level_summary,
-    outcome_counts,
-    rank_trials,
-    seed_spread,
-    without_a_step,
-)
-from analysis.factors import Factor, factors_of, label, levels, present_levels
-from analysis.figures import curve_frames, last_medians, outcome_places
-from analysis.load import load_study
+from analysis.load.factors import Factor, factors_of, levels, present_levels
+from analysis.load.labels import label
+from analysis.load.study import load_study
+from analysis.page.sections.curves import curve_frames, last_medians
+from analysis.stats.curves import curve_ends, curve_factors, curves, medians, num_without_curve
+from analysis.stats.outcomes import divergences, outcome_counts
+from analysis.stats.places import outcome_places
+from analysis.stats.ranking import level_summary, rank_trials, seed_spread, without_a_step
+from analysis.stats.scores import best_epochs
 
 MODEL = Factor("model", "choice", ("unet", "resnet34_unet"))
 

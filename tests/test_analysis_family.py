@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
-from analysis.contents import build
-from analysis.differences import verdict
-from analysis.intervals import holm
-from analysis.load import load_study
-from analysis.page import Picture, Table
-from analysis.side_by_side import build_comparison
+from analysis.load.study import load_study
+from analysis.page.blocks import Picture, Table
+from analysis.page.comparison_page import build_comparison
+from analysis.page.differences import verdict
+from analysis.page.study_page import build
+from analysis.stats.intervals import holm
 
 GRID = STUDY | {"options": STUDY["options"] | {"search": "grid", "scheduler": "none"}}
 

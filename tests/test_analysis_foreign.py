@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.load import load_study
+from analysis.load.study import load_study
 from analysis.report import main
 
 FOREIGN = Path(__file__).with_name("foreign_v1")

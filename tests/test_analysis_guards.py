@@ -2,15 +2,15 @@
 
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
-from analysis.answer import facts_of, sentences
-from analysis.effects import rank_trials
-from analysis.factors import factors_of
-from analysis.guard_section import guard_section, guard_sentences
-from analysis.guards import fates
-from analysis.headline import headline
-from analysis.load import load_study
-from analysis.trial_parts import trial_parts
-from analysis.trial_section import ending
+from analysis.load.factors import factors_of
+from analysis.load.study import load_study
+from analysis.page.answer import facts_of, sentences
+from analysis.page.headline import headline
+from analysis.page.sections.guards import guard_section, guard_sentences
+from analysis.page.sections.trials import ending
+from analysis.page.trial_record import trial_parts
+from analysis.stats.guards import fates
+from analysis.stats.ranking import rank_trials
 
 SPACE = {
     "name": "remedies",
@@ -123,8 +123,8 @@ def test_untrained_weights_are_no_life(tmp_path):
 
 
 def test_the_answer_of_such_a_space_begins_with_its_guards(tmp_path):
-    from analysis.comparisons import compare
-    from analysis.designs import design_of
+    from analysis.stats.comparisons import compare
+    from analysis.stats.designs import design_of
 
     study, factors = studied(tmp_path, TRIALS)
     design = design_of(study.study["options"], study.trials)

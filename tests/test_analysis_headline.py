@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from analysis_fixtures import ACCOUNT, STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
-from analysis import effect_section
-from analysis.comparisons import compare
-from analysis.designs import design_of
-from analysis.factors import Factor, factors_of
-from analysis.headline import asked_about, divergence_sentences, headline
-from analysis.load import load_study
-from analysis.trial_files import untried
+from analysis.load.factors import Factor, factors_of
+from analysis.load.study import load_study
+from analysis.load.trial import untried
+from analysis.page.headline import asked_about, divergence_sentences, headline
+from analysis.page.sections import effects
+from analysis.stats.comparisons import compare
+from analysis.stats.designs import design_of
 
 SPACE = {
     "name": "upsample",
@@ -187,7 +187,7 @@ def test_less_of_a_loss_is_told_as_less(tmp_path):
 
 def test_where_nothing_diverged_the_settings_are_not_told_one_by_one(tmp_path):
     *_, found = compared(tmp_path, grid(0.05))
-    lines = [text for text in effect_section.lines(found, "val_dice", "max") if "diverged" in text]
+    lines = [text for text in effects.lines(found, "val_dice", "max") if "diverged" in text]
     assert lines == [
         "In 2 comparisons the share of diverged trials is the same on both sides; the table has the intervals."
     ]

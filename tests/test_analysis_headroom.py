@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from analysis.headroom import read_headroom
+from analysis.load.layers import read_headroom
 
 
 def written(folder, *rows):

@@ -7,10 +7,10 @@ from itertools import product
 import pytest
 from foreign_fixtures import STATE, accuracies, scored, write_experiment
 
-from analysis.contents import build
-from analysis.factors import RANGES, factors_of, present_levels
-from analysis.load import load_study
-from analysis.metric import mode_of
+from analysis.load.factors import RANGES, factors_of, present_levels
+from analysis.load.metric import mode_of
+from analysis.load.study import load_study
+from analysis.page.study_page import build
 from analysis.report import write_report
 
 

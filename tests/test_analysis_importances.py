@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from analysis_fixtures import STUDY, Trial, diverged_line, line, outcome, write_study
 
-from analysis.contents import build
-from analysis.factors import Factor, factors_of
-from analysis.importances import COLUMNS, Target, divergence_target, importances, metric_target, sampled
-from analysis.load import load_study
+from analysis.load.factors import Factor, factors_of
+from analysis.load.study import load_study
+from analysis.page.sections.importances import left_out
+from analysis.page.study_page import build
+from analysis.stats.importances import COLUMNS, Target, divergence_target, importances, metric_target, sampled
 
 MODEL = Factor("model", "choice", ("a", "b"))
 LR = Factor("lr", "log_uniform")
@@ -51,7 +52,7 @@ def test_divergence_is_told_by_those_that_diverged():
 
 def test_few_trials_say_nothing():
     trials = drawn(19)
-    assert shares(trials, trials["lr"])["reason"].tolist() == ["19 trials, fewer than 20"] * 2
+    assert shares(trials, trials["lr"])["reason"].tolist() == ["fewer than 20 trials (19)"] * 2
 
 
 def test_all_alike_says_nothing():
@@ -93,7 +94,7 @@ def test_an_axis_that_exists_in_few_trials_is_named_with_the_reason():
     trials = drawn(60)
     trials["depth"] = trials["depth"].where(trials.index < 12)
     found = shares(trials, trials["lr"], (MODEL, LR, Factor("depth", "choice")))
-    assert found.loc["depth", "reason"] == "12 trials, fewer than 20"
+    assert found.loc["depth", "reason"] == "fewer than 20 trials (12)"
     assert found.loc["lr", "num_trials"] == 60
 
 
@@ -101,7 +102,7 @@ def test_trials_whose_divergence_is_unknown_are_left_out_and_counted():
     trials = drawn(40).assign(outcome=["completed"] * 20 + ["diverged"] * 8 + ["failed", "running", "interrupted"] * 4)
     target = divergence_target(trials)
     assert target.values.count() == 28
-    assert target.left_out == "12 trials of which it is not known left out"
+    assert left_out(target) == "12 trials of which it is not known left out"
 
 
 def test_the_case_of_two_branches_loses_no_axis():
@@ -135,7 +136,7 @@ def test_trials_are_compared_at_the_epoch_that_half_of_them_came_to():
     target = metric_target(drawn(3), epochs, "val_dice", "max")
     assert target.epoch == 2
     assert target.values.tolist() == pytest.approx([0.2, 0.4, np.nan], nan_ok=True)
-    assert target.left_out == "1 trial without a measurement at epoch 2 left out"
+    assert left_out(target) == "1 trial without a measurement at epoch 2 left out"
 
 
 def test_the_page_has_both_kinds(tmp_path):

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from analysis import intervals
-from analysis.estimates import flipped_signs
+from analysis.stats import intervals
+from analysis.stats.estimates import flipped_signs
 
 VALUES = np.array([0.012, 0.004, 0.019, -0.003, 0.008])
 OF_MEAN = intervals.t_estimate(float(VALUES.mean()), float(stats.sem(VALUES)), 4, 5, "t")

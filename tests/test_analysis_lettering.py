@@ -14,15 +14,15 @@ import pytest
 from foreign_fixtures import scored, write_experiment
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis import charts, divergence_charts, lettering, search_charts
-from analysis.contents import named_apart
-from analysis.curves import CurveFrames, curve_ends, medians
-from analysis.factors import Factor, levels
-from analysis.labels import key_of
-from analysis.page import Section, Table
-from analysis.page_markdown import inline
+from analysis.figures import canvas, curves, divergence, lettering, search
+from analysis.load.factors import Factor, levels
+from analysis.load.labels import key_of
+from analysis.page.blocks import Section, Table
+from analysis.page.markdown import inline
+from analysis.page.study_page import named_apart
 from analysis.report import csv_of, main
-from analysis.search_course import scaled_range
+from analysis.stats.curves import CurveFrames, curve_ends, medians
+from analysis.stats.search_history import scaled_range
 
 NASTY = [
     "US$ to C$ {x_i}^2 \\frac",
@@ -39,8 +39,8 @@ NAMES = [*(f"{place} {text}" for place, text in enumerate(NASTY)), "", " "]
 
 def laid_out(draw, *frames, **how):
     """The figure, after a look that all of it lies on it."""
-    with matplotlib.rc_context(charts.STYLE | {"font.family": lettering.families()}):
-        figure = charts.laid_out(draw, *frames, **{"rows": 1, "panels": 1, "height_in": 4.0} | how)
+    with matplotlib.rc_context(canvas.STYLE | {"font.family": lettering.families()}):
+        figure = canvas.laid_out(draw, *frames, **{"rows": 1, "panels": 1, "height_in": 4.0} | how)
         box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
     width, height = figure.get_size_inches()
     assert (box.x0, box.y0) >= (-0.02, -0.02)
@@ -62,37 +62,35 @@ def curve_frames(names):
 
 
 def test_curves_of_nasty_levels_stay_on_their_figure():
-    colours = charts.palette(NAMES, 0)
+    colours = canvas.palette(NAMES, 0)
     for name in NASTY:
-        laid_out(charts.draw_metric, curve_frames(NAMES), colours=colours, title=name, label=name)
+        laid_out(curves.draw_metric, curve_frames(NAMES), colours=colours, title=name, label=name)
 
 
 def test_a_legend_of_many_levels_stays_on_its_figure_and_counts_the_rest():
     names = [f"level {number} {'z' * 40}" for number in range(60)]
     figure = laid_out(
-        charts.draw_metric, curve_frames(names), colours=charts.palette(names, 0), title="t", label="loss"
+        curves.draw_metric, curve_frames(names), colours=canvas.palette(names, 0), title="t", label="loss"
     )
     told = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert len(told) == charts.MOST_IN_LEGEND
-    assert told[-1] == f"… and {60 - charts.MOST_IN_LEGEND + 1} more"
+    assert len(told) == canvas.MOST_IN_LEGEND
+    assert told[-1] == f"… and {60 - canvas.MOST_IN_LEGEND + 1} more"
 
 
 def test_nasty_ticks_and_axes_stay_on_their_figure():
     places = pd.DataFrame({"x": 1.0, "y": range(len(NAMES)), "outcome": "completed"})
     edge = pd.DataFrame({"x": [], "y": []})
-    laid_out(charts.draw_outcomes, places, edge, name=NASTY[5], ticks=NAMES, ylabel=NASTY[2], log=False)
+    laid_out(places.draw_outcomes, places, edge, name=NASTY[5], ticks=NAMES, ylabel=NASTY[2], log=False)
     frames = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.0]]), np.array([1.0, 2.0])
     ticks = [[(place / 10, name) for place, name in enumerate(NAMES)]] * 3
-    laid_out(
-        search_charts.draw_parallel, (*frames, ticks), names=[NASTY[5], NASTY[2], NASTY[0]], metric=NASTY[6], mode="min"
-    )
+    laid_out(search.draw_parallel, (*frames, ticks), names=[NASTY[5], NASTY[2], NASTY[0]], metric=NASTY[6], mode="min")
 
 
 def test_the_loss_scales_axis_is_in_plain_numbers():
     traces = pd.DataFrame(
         {"folder": "a", "outcome": "completed", "epoch": [1, 2], "loss_scale": [2.0**16, 2.0**10], "skipped_share": 0.0}
     )
-    figure = laid_out(divergence_charts.draw_scales, traces, rows=2)
+    figure = laid_out(divergence.draw_scales, traces, rows=2)
     assert not any("$" in text.get_text() for text in figure.axes[0].yaxis.get_ticklabels())
 
 

@@ -6,8 +6,8 @@ import math
 import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, trial_folder, write_study
 
-from analysis.folders import NotAStudy
-from analysis.load import load_study
+from analysis.load.folders import NotAStudy
+from analysis.load.study import load_study
 
 
 def gap(study, words):

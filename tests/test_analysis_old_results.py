@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from analysis.load import load_study
+from analysis.load.study import load_study
 from analysis.report import write_report
 
 OLD = Path(__file__).parent / "results_v1"

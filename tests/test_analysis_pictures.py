@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from analysis_fixtures import Trial, completed, diverged_line, line, outcome, trial_folder, write_study
 
-from analysis.effects import rank_trials
-from analysis.factors import Factor
-from analysis.figures import best_examples, side_by_side_pictures
-from analysis.load import load_study
-from analysis.pictures import NoPicture, choose, examples, kept_in, paired_examples, read_scores
-from analysis.subsets import subset_scores
+from analysis.load.factors import Factor
+from analysis.load.predictions import NoPicture, choose, examples, kept_in, paired_examples, read_scores
+from analysis.load.study import load_study
+from analysis.page.sections.predictions import best_examples, side_by_side_pictures
+from analysis.stats.ranking import rank_trials
+from analysis.stats.subsets import subset_scores
 
 SCORES = pd.DataFrame({"name": list("abcde"), "dice": [0.5, 0.9, 0.1, 0.7, 0.3]})
 

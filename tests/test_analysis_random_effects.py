@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from analysis.estimates import flipped_signs, paired_mean, paired_shares, unpaired_mean
-from analysis.random_effects import crossed, layout_of
+from analysis.stats.estimates import flipped_signs, paired_mean, paired_shares, unpaired_mean
+from analysis.stats.random_effects import crossed, layout_of
 
 RNG = np.random.default_rng(7)
 

@@ -6,15 +6,15 @@ import math
 import pytest
 from foreign_fixtures import STATE, accuracies, write_experiment
 
-from analysis.comparisons import compare
-from analysis.designs import design_of
-from analysis.effects import rank_trials
-from analysis.factors import Factor, factors_of
-from analysis.folders import NotAStudy
-from analysis.load import load_study
-from analysis.measurements import broken_from, number_of
-from analysis.metric import NoMetric, mode_of
+from analysis.load.factors import Factor, factors_of
+from analysis.load.folders import NotAStudy
+from analysis.load.measurements import broken_from, number_of
+from analysis.load.metric import NoMetric, mode_of
+from analysis.load.study import load_study
 from analysis.report import main
+from analysis.stats.comparisons import compare
+from analysis.stats.designs import design_of
+from analysis.stats.ranking import rank_trials
 
 LR = {"lr": 0.1}
 

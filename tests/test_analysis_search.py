@@ -9,13 +9,13 @@ from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outc
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
-from analysis.contents import build
-from analysis.effects import rank_trials
-from analysis.factors import Factor
-from analysis.load import load_study
-from analysis.search_charts import draw_parallel
-from analysis.search_course import boundary, costs, parallel, rungs, time_line
-from analysis.search_section import search_section
+from analysis.figures.search import draw_parallel
+from analysis.load.factors import Factor
+from analysis.load.study import load_study
+from analysis.page.sections.search import search_section
+from analysis.page.study_page import build
+from analysis.stats.ranking import rank_trials
+from analysis.stats.search_history import boundary, costs, parallel, rungs, time_line
 
 PRUNED = [Trial(lines=[line(1, 0.3)], outcome=outcome("pruned", 1, duration_s=60.0)) for _ in range(2)]
 

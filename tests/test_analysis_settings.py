@@ -6,12 +6,12 @@ from itertools import product
 import pytest
 from foreign_fixtures import scored, write_experiment
 
-from analysis.answer import facts_of
-from analysis.columns import TRIAL_COLUMNS
-from analysis.effects import rank_trials
-from analysis.factors import RANGES, factors_of, levels, present_levels
-from analysis.load import load_study
+from analysis.load.columns import TRIAL_COLUMNS
+from analysis.load.factors import RANGES, factors_of, levels, present_levels
+from analysis.load.study import load_study
+from analysis.page.answer import facts_of
 from analysis.report import main
+from analysis.stats.ranking import rank_trials
 
 THREE = [0.1, 0.01, 0.001]
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from lifelines import AalenJohansenFitter, KaplanMeierFitter
 
-from analysis.factors import Factor
-from analysis.intervals import share_interval
-from analysis.survival import (
+from analysis.load.factors import Factor
+from analysis.stats.intervals import share_interval
+from analysis.stats.survival import (
     CENSORED,
     DIVERGED,
     PRUNED,

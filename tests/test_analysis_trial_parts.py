@@ -8,13 +8,11 @@ from itertools import pairwise
 import pandas as pd
 from analysis_fixtures import ACCOUNT, CONFIG, Trial, completed, diverged_line, write_study
 
-from analysis.contents import build
-from analysis.effects import rank_trials
-from analysis.load import load_study
-from analysis.page import Command, Details, Link
-from analysis.report import write_report
-from analysis.sparklines import MOST_POINTS, sparkline
-from analysis.trial_parts import (
+from analysis.load.study import load_study
+from analysis.page.blocks import Command, Details, Link
+from analysis.page.sparklines import MOST_POINTS, sparkline
+from analysis.page.study_page import build
+from analysis.page.trial_record import (
     MOST_PARTS,
     capsule_of,
     chosen_trials,
@@ -24,6 +22,8 @@ from analysis.trial_parts import (
     shared_settings,
     trial_parts,
 )
+from analysis.report import write_report
+from analysis.stats.ranking import rank_trials
 from trials.config import TrialConfig, parse_settings
 
 

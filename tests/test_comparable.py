@@ -6,11 +6,11 @@ import json
 import pytest
 from analysis_fixtures import STUDY, completed, write_study
 
-from analysis import comparable
-from analysis.load import load_study
-from analysis.metric import mode_of
+from analysis.load.metric import mode_of
+from analysis.load.study import load_study
+from analysis.page.comparison_page import build_comparison
 from analysis.report import main as report
-from analysis.side_by_side import build_comparison
+from analysis.stats import comparable
 from study import run
 from trials.config import FIELDS
 from trials.losses import LOSSES

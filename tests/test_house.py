@@ -37,6 +37,19 @@ def test_a_package_imports_only_what_it_may(path):
     assert not forbidden, f"{path.relative_to(ROOT)} imports {forbidden}; {package} must not (README.md, the map)"
 
 
+ROOMS = ("load", "stats", "figures", "page")  # of the analysis: each imports itself and those before it
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "analysis").rglob("*.py")), ids=lambda path: path.stem)
+def test_a_room_of_the_analysis_imports_no_later_one(path):
+    room = path.relative_to(ROOT / "analysis").parts[0]
+    modules = [node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    used = {module.split(".")[1] for module in modules if module.startswith("analysis.")}
+    later = used & set(ROOMS[ROOMS.index(room) + 1 :]) if room in ROOMS else used - set(ROOMS)
+    assert not later, f"{path.relative_to(ROOT)} imports {later}; the order of the rooms is {' <- '.join(ROOMS)}"
+    assert "analysis" not in modules, f"{path.relative_to(ROOT)}: name the module, from analysis.page import words"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "search_spaces").rglob("*.py")), ids=lambda path: path.name)
 def test_search_spaces_use_the_standard_library_alone(path):
     foreign = imported(path) - set(sys.stdlib_module_names) - {"search_spaces"}
@@ -71,7 +84,7 @@ def test_no_two_modules_of_a_package_need_each_other_not_even_for_types(package)
 @pytest.mark.parametrize("package", ["study", "analysis"])
 def test_no_module_bears_the_name_of_another_library(package):
     # Ray's workers get the folder of the command on their path: such a module would hide the library's
-    names = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+    names = {path.stem for path in (ROOT / package).iterdir()} - {"__init__"}
     taken = set(sys.stdlib_module_names) | {
         "ray",
         "torch",

@@ -7,8 +7,8 @@ from dataclasses import field, make_dataclass
 import numpy as np
 import pytest
 
-from analysis.load import load_study
-from analysis.trial_scores import best_epochs, objectives
+from analysis.load.study import load_study
+from analysis.stats.scores import best_epochs, objectives
 from study.trainable import OBJECTIVE, reported
 from trials import checkpoint, training
 from trials.data.loader import evaluation_batches, split_indices

@@ -7,8 +7,8 @@ import pytest
 from ray.tune.experiment import Trial
 from rich.console import Console
 
-from analysis.effects import rank_trials
-from analysis.load import load_study
+from analysis.load.study import load_study
+from analysis.stats.ranking import rank_trials
 from study.monitoring import OutcomeWriter, Progress
 from study.ranking import best_trial
 from trials.measurements import METRICS

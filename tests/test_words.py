@@ -2,7 +2,9 @@
 
 import pytest
 
-from analysis import charts, words
+from analysis.figures import canvas
+from analysis.load import contract
+from analysis.page import words
 from trials.numerics.explaining.rules import BLAMES, CAUSES, PHASES, REMEDIES
 from trials.numerics.watching.health import EVENTS
 from trials.outcome import BROKEN, OUTCOMES
@@ -14,15 +16,28 @@ OF_THE_READER = {"running", "not started"}  # outcomes that no trial writes: the
     ("written", "worded"),
     [
         (OUTCOMES, set(words.OUTCOMES) - OF_THE_READER),
-        (BROKEN, words.BAD),
+        (BROKEN, contract.BAD),
+        (OUTCOMES, set(contract.OUTCOMES) - OF_THE_READER),
+        (REMEDIES, contract.REMEDIES),
         (CAUSES, words.CAUSES),
         (BLAMES, words.BLAMES),
         (PHASES, words.PHASES),
         (EVENTS, words.EVENTS),
         (REMEDIES, words.REMEDIES),
-        (OUTCOMES, set(charts.OUTCOMES) - OF_THE_READER),
+        (OUTCOMES, set(canvas.OUTCOMES) - OF_THE_READER),
     ],
-    ids=["outcomes", "bad outcomes", "causes", "blames", "phases", "events", "remedies", "outcomes in charts"],
+    ids=[
+        "outcomes",
+        "bad outcomes",
+        "outcomes read",
+        "remedies read",
+        "causes",
+        "blames",
+        "phases",
+        "events",
+        "remedies",
+        "outcomes in charts",
+    ],
 )
 def test_every_name_that_trials_writes_has_words_and_no_other(written, worded):
     assert set(written) == set(worded)

@@ -1,6 +1,6 @@
 """A run's score by a metric, from its epochs' lines: search, best weights, ranking, page and test split go by it.
 
-analysis/trial_scores.py says the same of frames, as it imports nothing of trials; tests/test_scores.py compares them.
+analysis/stats/scores.py says the same of frames, as it imports nothing of trials; tests/test_scores.py compares them.
 """
 
 import math

@@ -1,0 +1,171 @@
+"""draw(frame, axes): the figures of the report. Draws what it is given and computes nothing."""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import matplotlib
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from analysis.figures import canvas
+from analysis.figures.lettering import families, fit, shown, shrink, told_apart
+from analysis.load.factors import Factor, present_levels
+from analysis.stats.curves import (
+    ALL,
+)
+
+STYLE = {  # sizes that stay legible when the figure is as wide as a phone
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "figure.facecolor": "white",
+    "svg.hashsalt": "segstudy",  # else an SVG's ids are drawn by chance
+    "text.parse_math": False,  # a $ in a name is a $
+}
+DPI, PRINT_DPI = 160, 300  # on the page; of figures/*.png
+MOST_DRAWN = 400  # lines or marks of one kind that an SVG holds as such; more stand in it as pixels
+WIDTH_IN = 6.0
+STRONG = (0, 1, 2, 4, 3, 9, 7, 5)  # of the colour-blind palette, those that stand out on white, far ones together
+LEGEND_WIDTH = 66  # characters in a row of a legend
+MOST_IN_LEGEND = 24  # levels; more are counted
+LONGEST_LABEL, LONGEST_TICK, LONGEST_SIDE = 40, 24, 32  # characters: in a legend, at a tick, along an upright axis
+ROWS_IN_HEIGHT, ROW_IN = 4, 0.21  # rows of a legend that a figure has room for; inches for each more
+LOG_RATIO = 30  # losses that span more are drawn on a log axis
+
+
+# outcome: marker, size, colour (of the colour-blind palette)
+OUTCOMES = {
+    "completed": ("o", 45, "#0173b2"),
+    "pruned": ("o", 14, "#949494"),
+    "diverged": ("X", 75, "#d55e00"),
+    "frozen": ("D", 45, "#56b4e9"),
+    "out_of_memory": ("s", 45, "#de8f05"),
+    "failed": ("P", 60, "#ca9161"),
+    "interrupted": ("v", 45, "#cc78bc"),
+    "running": ("^", 45, "#029e73"),
+}
+OTHER_OUTCOME = ("*", 60, "#000000")
+
+
+def palette(levels: list[str], place: int) -> dict[str, tuple]:
+    """A colour a level. `place` is the factor's among the study's: neighbouring factors begin at different colours."""
+    if len(levels) > len(STRONG):
+        return dict(zip(levels, seaborn.color_palette("viridis", len(levels)), strict=True))
+    colours = seaborn.color_palette("colorblind", 10)
+    return {level: colours[STRONG[(2 * place + number) % len(STRONG)]] for number, level in enumerate(levels)}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure in three forms."""
+
+    webp: bytes  # light, for the page
+    png: bytes  # at print quality
+    svg: bytes
+
+
+def drawn(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> Drawn:
+    """Draw onto new axes (one, or an array of them); the same frames give the same bytes."""
+    with matplotlib.rc_context(STYLE | {"font.family": families()}):
+        figure = laid_out(draw, *frames, rows=rows, panels=panels, height_in=height_in, **how)
+        return Drawn(
+            webp=saved(figure, "webp", DPI, pil_kwargs={"quality": 88}),
+            png=saved(figure, "png", PRINT_DPI, metadata={"Software": None}),
+            svg=saved(figure, "svg", PRINT_DPI, metadata={"Date": None}),
+        )
+
+
+def laid_out(draw: Callable, *frames: object, rows: int, panels: int, height_in: float, **how) -> Figure:
+    """The figure, laid out once for all forms."""
+    figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
+    axes = figure.subplots(rows, panels, sharey=rows == 1)
+    draw(*frames, axes, **how)
+    fit(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    shrink(figure)
+    return figure
+
+
+def saved(figure: Figure, form: str, dpi: int, **how) -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format=form, dpi=dpi, **how)
+    return target.getvalue()
+
+
+def legend_above(axes: Axes, handles: list, title: str) -> None:
+    """As many columns as fit; of very many handles the first, and how many more there are. The figure grows with it."""
+    labels = told_apart([str(handle.get_label()) for handle in handles], LONGEST_LABEL)
+    if len(labels) > MOST_IN_LEGEND:
+        more = len(labels) - MOST_IN_LEGEND + 1
+        handles, labels = handles[: MOST_IN_LEGEND - 1], labels[: MOST_IN_LEGEND - 1]
+        handles, labels = [*handles, Line2D([], [], linestyle="none")], [*labels, f"… and {more} more"]
+    widths = [len(label) + 6 for label in labels]  # in characters, the mark and its gap included
+    columns = len(handles) if sum(widths) <= LEGEND_WIDTH else max(1, LEGEND_WIDTH // max(widths))
+    figure = axes.figure
+    figure.set_figheight(figure.get_figheight() + ROW_IN * max(0, -(-len(labels) // columns) - ROWS_IN_HEIGHT))
+    figure.legend(
+        handles=handles,
+        labels=labels,
+        loc="outside upper center",
+        ncols=columns,
+        title=shown(title),
+        frameon=False,
+        columnspacing=1.2,
+        handletextpad=0.5,
+    )
+
+
+def outcome_handles(outcomes: pd.Series, *, grey: bool) -> list[Line2D]:
+    present = [name for name in [*OUTCOMES, *sorted(set(outcomes) - set(OUTCOMES))] if (outcomes == name).any()]
+    return [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker=marker,
+            markersize=size**0.5,
+            label=name.replace("_", " "),
+            color="#555555" if grey else colour,
+        )
+        for name, (marker, size, colour) in ((name, OUTCOMES.get(name, OTHER_OUTCOME)) for name in present)
+    ]
+
+
+def log_axis(axes: Axes, which: str) -> None:
+    """Logarithmic, with few and plain numbers: 0.001, 0.003, 0.01."""
+    getattr(axes, f"set_{which}scale")("log")
+    low, high = getattr(axes, f"get_{which}lim")()
+    decades = math.log10(high / low)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.3 else (1, 3) if decades < 2.6 else (1,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def fewness(num_trials: int) -> float:
+    """1 for up to 60 trials, less for more: marks and lines shrink and fade so that thousands can be told apart."""
+    return max(0.15, min(1.0, 60 / max(num_trials, 1)))
+
+
+def colours_of(trials: pd.DataFrame, factor: Factor | None, factors: list[Factor]) -> dict:
+    """The same level has the same colour in every figure of the page."""
+    if factor is None:
+        return canvas.palette([ALL], 0)
+    choices = [each.name for each in factors if each.kind == "choice"]
+    return canvas.palette(present_levels(trials, factor), choices.index(factor.name))

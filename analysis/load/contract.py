@@ -1,0 +1,11 @@
+"""The names that trials writes and this package reads; tests/test_words.py compares them, in both directions."""
+
+BAD = ("diverged", "frozen")  # outcomes of a run that broke numerically
+OUTCOMES = (  # in the order of the tables; the last two are what the reader makes of a record that is not there
+    *("completed", "pruned", "diverged", "frozen", "out_of_memory", "failed", "interrupted"),
+    *("running", "not started"),
+)
+REMEDIES = (
+    *("float32", "bfloat16", "float32_head", "clipping", "guarded_statistics", "lower_scale"),
+    "recalibrated_statistics",
+)

@@ -1,0 +1,160 @@
+"""The section "Trials": a part a trial that folds away, with its links and commands."""
+
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from analysis.load.columns import setting_of
+from analysis.load.contract import BAD
+from analysis.load.factors import Factor
+from analysis.page import words
+from analysis.page.blocks import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
+from analysis.page.sparklines import sparkline
+from analysis.page.trial_record import CURVES, TrialPart, diagnosis, evidence, shared_settings
+from analysis.page.wording import count, show, show_setting
+from analysis.page.words import OUTCOMES
+from analysis.stats.outcomes import unknown_divergences
+
+
+def trial_section(
+    parts: list[TrialPart], ranked: pd.DataFrame, factors: list[Factor], metric: str, folder: Path
+) -> Section:
+    if not parts:
+        return Section("Trials", [])
+    shared = shared_settings(parts)
+    names = [factor.name for factor in factors]
+    told = "A part for each trial, the best first: how it ended and why, settings, curves, the command that re-runs it."
+    blocks: list[Block] = [Text(told + left_out(parts, ranked))]
+    if shared:
+        title = f"{count(len(shared), 'setting')} that all of them share"
+        blocks.append(Details(title, [Pairs(settings_pairs(shared))]))
+    alike = Counter(part.name for part in parts)  # a copied folder has the name of its original
+    for part in parts:
+        anchor = f"trial-{slug(part.name if alike[part.name] == 1 else part.folder)}"
+        inner = part_blocks(part, shared, names, metric, folder)
+        blocks.append(Details(headline(part, metric), inner, part.name, anchor, part.outcome))
+    return Section("Trials", blocks)
+
+
+def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
+    rest = len(ranked) - len(parts)
+    if not rest:
+        return ""
+    bad = int(ranked["outcome"].isin(BAD).sum()) - sum(part.outcome in BAD for part in parts)
+    shown = {part.folder for part in parts}
+    unknown = sum(unknown_divergences(ranked[~ranked["folder"].isin(shown)]).values())
+    of_them = f", {bad} of them diverged or frozen" if bad else "" if unknown else ", none of them diverged"
+    of_them += f", of {unknown} it is not known whether they diverged" if unknown else ""
+    return (
+        f" {count(rest, 'trial has', 'trials have')} no part here{of_them}: the best and the diverged come first,"
+        " all are in tables/trials.csv and tables/epochs.csv."
+    )
+
+
+def part_blocks(part: TrialPart, shared: dict, names: list[str], metric: str, folder: Path) -> list[Block]:
+    own = {key: value for key, value in part.settings.items() if key not in shared}
+    first = {name: part.settings[name] for name in map(setting_of, names) if name in part.settings}
+    unknown = Text("Its settings are not known: no file that can be read has them.")
+    return [
+        Text(ending(part, metric)),
+        *why(part),
+        Pairs(settings_pairs(first | own)) if part.settings else unknown,
+        *curve_drawings(part, metric),
+        *commands(part, folder),
+        *links(part),
+    ]
+
+
+def settings_pairs(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name: show_setting(value) for name, value in settings.items()}
+
+
+def headline(part: TrialPart, metric: str) -> str:
+    """a1b2c_00003 · rank 2 · best val_dice 0.9012 · diverged: a saturated head"""
+    rank, best = part.row.get("rank"), part.row.get(f"best_{metric}")
+    scored = [f"rank {rank}", f"best {metric} {show(best, metric)}"] if pd.notna(rank) else ["no score"]
+    cause = part.account.get("cause")
+    after = ": " if part.outcome in BAD else " after "
+    outcome = words.outcome(part.outcome) + (f"{after}{words.cause(str(cause))}" if cause else "")
+    return " · ".join([part.name, *scored, outcome])
+
+
+def ending(part: TrialPart, metric: str) -> str:
+    """How it ended, in a sentence or two."""
+    row = part.row
+    seen = [f"in epoch {show(row['outcome_epoch'])}"] if pd.notna(row.get("outcome_epoch")) else []
+    seen += [f"step {show(row['outcome_step'])}"] if pd.notna(row.get("outcome_step")) else []
+    shown = words.event(row.get("outcome_where"))
+    meaning = OUTCOMES.get(part.outcome, "no known outcome")
+    sentence = f"{words.outcome(part.outcome).capitalize()} ({meaning})"
+    sentence += f", {', '.join(seen)}" if seen and part.outcome != "completed" else ""
+    sentence += f": {shown}." if shown and part.outcome in BAD else "."
+    sentence += survived(part)
+    error = [str(row[name]) for name in ("error_type", "error_text") if pd.notna(row.get(name))]
+    sentence += f" {': '.join(error)}." if error else ""
+    if pd.notna(row.get("best_epoch")):
+        sentence += (
+            f" Best {metric} {show(row[f'best_{metric}'], metric)} at epoch {row['best_epoch']}"
+            f" of {row['num_epochs']} measured."
+        )
+    return sentence
+
+
+def survived(part: TrialPart) -> str:
+    """Of a run that met an event and did not end by it."""
+    if not part.account or part.outcome in BAD:
+        return ""
+    seen = words.event(part.account.get("where"))
+    return f" It went on after an event in epoch {show(part.account.get('epoch'))}{': ' + seen if seen else ''}."
+
+
+def why(part: TrialPart) -> list[Block]:
+    told, facts = diagnosis(part.account), evidence(part.account)
+    if not told:
+        return [Text("Why it diverged is not recorded: no divergence.json.")] if part.outcome in BAD else []
+    return [Pairs(told), *([Details("Evidence", [Pairs(facts)])] if facts else [])]
+
+
+def curve_drawings(part: TrialPart, metric: str) -> list[Block]:
+    last = max((points[-1][0] for points in part.curves.values() if points), default=1)
+    panels = [
+        (sparkline({metric: part.curves.get(metric, [])}, metric, last_epoch=last), f"{metric} by epoch"),
+        (
+            sparkline({name: part.curves.get(name, []) for name in CURVES}, "loss", last_epoch=last),
+            "Losses by epoch: train_loss a line, val_loss dashed",
+        ),
+    ]
+    drawn = [(svg, told) for svg, told in panels if svg]
+    if not drawn:
+        return [Text("No finite epoch: there is no curve.")]
+    svgs = "".join(svg for svg, _ in drawn)
+    return [Drawing(svgs, ". ".join(told for _, told in drawn) + ".")]
+
+
+def commands(part: TrialPart, folder: Path) -> list[Block]:
+    made: list[Block] = []
+    if part.command:
+        made.append(Command("Re-runs it alone, from the code's folder:", part.command))
+    if part.capsule:
+        path = from_here(folder / part.folder / part.capsule)
+        text = shlex.join(["python", "-m", "trials.replay", path.as_posix(), "--why"])
+        made.append(Command("Re-runs the step at which it diverged, and says why:", text))
+    return made
+
+
+def from_here(path: Path) -> Path:
+    """Relative where it lies below the folder the report is made from: results/NAME/..."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def links(part: TrialPart) -> list[Block]:
+    """Relative to report/, so that they hold where the study's folder is moved."""
+    made: list[Block] = [Link(f"Its folder, {part.folder}", f"../{part.folder}/")] if part.is_here else []
+    if part.capsule:
+        made.append(Link("Its capsule", f"../{part.folder}/{part.capsule}/"))
+    elif part.outcome in BAD and part.is_ours:
+        made.append(Text("Its capsule is not here."))
+    return made

@@ -1,0 +1,1 @@
+"""Frames -> frames: pairs, effects and their intervals, rankings, survival, importances. Pure."""

@@ -1,0 +1,48 @@
+"""Which metrics runs can be ranked by, where settings vary that change what a metric measures. Pure.
+
+As trials/measurements.py has it, which the analysis does not import; tests/test_comparable.py compares the two.
+"""
+
+from collections.abc import Iterable, Mapping
+
+LOSS = ("loss", "focal_gamma", "hard_fraction", "batch_size")
+READ_BY_LOSS = {
+    "focal_gamma": ("focal",),
+    "hard_fraction": ("hard_bce",),
+    "batch_size": ("dice", "bce_dice", "hard_bce"),
+}
+MASKS = ("border", "image_size")
+PICTURES = (
+    *("train_limit", "augment", "flip_p", "rotate90_p", "crop_scale_min", "affine_p", "blur_p"),
+    *("elastic_p", "elastic_alpha", "elastic_sigma"),
+)
+DEPENDS_ON = {
+    "train_loss": (*LOSS, *MASKS, *PICTURES),
+    "val_loss": (*LOSS, *MASKS),
+    "val_dice": MASKS,
+    "val_dice_soft": ("batch_size", *MASKS),
+    "val_iou": MASKS,
+    "val_bce": MASKS,
+}
+
+
+def incomparable_along(metric: str, varied: Iterable[str], loss: str | None) -> list[str]:
+    """Those of the settings that vary which change what the metric measures: trials cannot be ranked by it.
+
+    loss: the one that all have, where it does not vary and is known; a loss's own settings count only for that loss.
+    """
+    depends_on, varied = DEPENDS_ON.get(metric, ()), set(varied)
+    found = varied & set(depends_on)
+    if "loss" in depends_on and "loss" not in varied and loss is not None:
+        found -= {name for name, losses in READ_BY_LOSS.items() if loss not in losses}
+    return sorted(found)
+
+
+def varied_settings(*studies: Mapping) -> tuple[set[str], str | None]:
+    """The axes of the studies (study.json), and the fixed settings in which they differ; and the loss that all have."""
+    fixed = [{**study["space"].get("fixed", {}), **study["fixed"]} for study in studies]
+    axes = {name for study in studies for name in study["space"].get("axes") or {}}
+    names = {name for each in fixed for name in each} - axes
+    differ = {name for name in names if len({repr(each.get(name)) for each in fixed}) > 1}
+    losses = {each.get("loss") for each in fixed}
+    return axes | differ, losses.pop() if len(losses) == 1 else None
