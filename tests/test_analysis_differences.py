@@ -1,5 +1,6 @@
 """Sentences of comparisons, from rows written by hand: which estimate, over what, and what it comes to."""
 
+import re
 from math import nan
 
 import pytest
@@ -39,8 +40,12 @@ def test_the_better_level_comes_first_with_sign_interval_and_counts():
     )
 
 
-def test_without_pairs_the_trials_of_each_side_are_counted():
-    assert "3 against 6 trials, not paired" in metric_sentence(ROW | {"is_paired": False}, "val_dice", "max")
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [("max", "batch size 8 against 16: .*; 6 against 3 trials"), ("min", "batch size 16 against 8: .*; 3 against 6")],
+)
+def test_without_pairs_the_trials_of_each_side_are_counted_in_the_order_of_the_levels(mode, said):
+    assert re.search(said, metric_sentence(ROW | {"is_paired": False}, "val_dice", mode))
 
 
 def test_less_of_a_loss_is_better():

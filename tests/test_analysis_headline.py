@@ -85,6 +85,25 @@ def test_an_association_whose_interval_holds_zero_is_no_headline(tmp_path):
     ]
 
 
+def test_what_was_asked_is_answered_where_only_another_axis_is_clear(tmp_path):
+    trials = [
+        completed(
+            [0.5, 0.6 + (0.1 + 0.001 * s) * amp + wobble * (1 if upsample == "deconv" else -1)],
+            amp=amp,
+            upsample=upsample,
+            seed=s,
+        )
+        for s, wobble in enumerate((0.02, -0.02, 0.01, -0.01, 0.015, -0.014))
+        for amp in (False, True)
+        for upsample in ("deconv", "bilinear")
+    ]
+    told = said(tmp_path, trials, options={"search": "optuna", "scheduler": "asha"}, name="q")
+    assert told == [
+        "Upsampling is not clearly associated with a better val_dice: the difference between its levels has no 95 %"
+        " interval that leaves out zero."
+    ]
+
+
 def test_a_level_that_all_diverged_trials_share_is_named(tmp_path):
     trials = [trial for trial in grid(0.0) if not (trial.config["amp"] and trial.config["seed"] < 2)]
     trials += [broken(upsample, seed=seed) for upsample in ("deconv", "bilinear") for seed in range(2)]

@@ -16,7 +16,7 @@ def metric_sentence(row: dict, metric: str, mode: str) -> str:
     """batch size 8 against 16: +7.2 Dice points at epoch 1 (95 % CI -17.7 to +32.1; 3 against 6 trials, not paired)"""
     better, worse, sign = ahead(row, mode)
     shown = f"{signed(sign * row['difference'], metric)}{at(row)}{where(row)}"
-    numbers = [*interval(sign, row, metric), counted(row)]
+    numbers = [*interval(sign, row, metric), counted(row, better == row["level_a"])]
     clauses = [finished(row), started(sign, row, metric), unknown(row), verdict(row)]
     return joined(f"{named(row['axis'])} {better} against {worse}: {shown} ({'; '.join(numbers)})", clauses)
 
@@ -27,7 +27,7 @@ def divergence_sentence(row: dict) -> str:
     first, second = ("a", "b") if sign > 0 else ("b", "a")
     shares = f"{100 * row[f'value_{first}']:.0f} % against {100 * row[f'value_{second}']:.0f} % of trials diverged"
     levels = f"{named(row['axis'])} {row[f'level_{first}']} against {row[f'level_{second}']}"
-    numbers = [*interval(sign, row, ""), counted(row)]
+    numbers = [*interval(sign, row, ""), counted(row, sign > 0)]
     shown = f"{shares}, {points(sign * row['difference'])} percentage points ({'; '.join(numbers)})"
     return joined(f"{levels}: {shown}", [left_out(row), unknown(row), verdict(row)])
 
@@ -77,10 +77,11 @@ def where(row: dict) -> str:
     return f", {population}" if isinstance(population, str) and population else ""
 
 
-def counted(row: dict) -> str:
-    """Over what: 12 pairs of 6 seeds; 3 against 6 trials, not paired."""
+def counted(row: dict, a_first: bool = True) -> str:
+    """Over what: 12 pairs of 6 seeds; 3 against 6 trials, not paired, in the order in which the levels are named."""
     if not row["is_paired"]:
-        return f"{int(row['num_a'])} against {int(row['num_b'])} trials, not paired"
+        first, second = ("num_a", "num_b") if a_first else ("num_b", "num_a")
+        return f"{int(row[first])} against {int(row[second])} trials, not paired"
     of = f" of {count(int(row['num_seeds']), 'seed')}" if row["num_seeds"] else ""  # 0: not recorded
     return f"{count(int(row['num_pairs']), 'pair')}{of}"
 

@@ -9,7 +9,7 @@ from analysis.load.contract import BAD
 from analysis.load.factors import Factor, levels, present_levels
 from analysis.load.study import Study
 from analysis.page import words
-from analysis.page.differences import counted, interval, metric_sentence, points, signed, verdict
+from analysis.page.differences import counted, interval, metric_sentence, named, points, signed, verdict
 from analysis.page.sections.guards import guard_sentences
 from analysis.page.wording import count, level_text, listed
 from analysis.stats.designs import Design
@@ -62,22 +62,24 @@ def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design
     rows = rows.assign(open=~rows["decided"]).sort_values(["open", "p"], kind="stable")
     unclear = pd.Series(not design.answers, rows.index) & ~(rows["low"].gt(0) | rows["high"].lt(0))
     if len(rows) and unclear.all():
-        return [unclear_sentence(rows, study.metric)]
-    rows = rows[~unclear]
+        return [unclear_sentence(rows, study.metric, "No setting is")]
     is_asked = rows["axis"].isin(asked)
-    first = rows[is_asked].head(MOST_ASKED)
+    without = [
+        unclear_sentence(rows[rows["axis"] == axis], study.metric, f"{named(axis).capitalize()} is not")
+        for axis in asked
+        if not is_asked.all() and (rows["axis"] == axis).any() and unclear[rows["axis"] == axis].all()
+    ]
+    first = rows[is_asked & ~unclear].head(MOST_ASKED)
     others = rows[~is_asked & rows["decided"]].head(MOST_OTHERS)
     chosen = pd.concat([first, others]).to_dict("records")
-    return [metric_sentence(row, study.metric, study.mode) for row in chosen]
+    return [*without, *(metric_sentence(row, study.metric, study.mode) for row in chosen)]
 
 
-def unclear_sentence(rows: pd.DataFrame, metric: str) -> str:
-    """Where nothing compared can be told from no difference."""
-    compared = count(len(rows), "difference")
-    return (
-        f"No setting is clearly associated with a better {metric}: of {compared} between levels none has a 95 %"
-        " interval that leaves out zero."
-    )
+def unclear_sentence(rows: pd.DataFrame, metric: str, what: str) -> str:
+    """Where nothing compared can be told from no difference; what: "No setting is", or an axis that "is not"."""
+    compared = "the difference between its levels has no" if len(rows) == 1 else f"of {len(rows)} differences between"
+    levels = "" if len(rows) == 1 else " levels none has a"
+    return f"{what} clearly associated with a better {metric}: {compared}{levels} 95 % interval that leaves out zero."
 
 
 def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
@@ -167,7 +169,7 @@ def decided_text(found: pd.DataFrame, axis: str) -> str:
     row = rows.to_dict("records")[0]
     sign = 1 if row["difference"] >= 0 else -1
     bounds = interval(sign, row, "")[0]
-    return f" ({points(abs(row['difference']))} percentage points, {bounds}, {counted(row)}; {verdict(row)})"
+    return f" ({points(abs(row['difference']))} percentage points, {bounds}, {counted(row, sign > 0)}; {verdict(row)})"
 
 
 def cause_sentences(trials: pd.DataFrame) -> list[str]:
@@ -224,5 +226,7 @@ def gap_sentences(gaps: Counter, total: int) -> list[str]:
     """What the search for remedies had no time for, so that nothing is known of it."""
     if not gaps:
         return []
-    named = [f"{words.remedy(name)}{'' if total == 1 else f' in {number} of {total}'}" for name, number in gaps.items()]
-    return [f"The search for remedies was cut short (diagnosis_budget_s): not tried were {listed(named)}."]
+    untried = [
+        f"{words.remedy(name)}{'' if total == 1 else f' in {number} of {total}'}" for name, number in gaps.items()
+    ]
+    return [f"The search for remedies was cut short (diagnosis_budget_s): not tried were {listed(untried)}."]

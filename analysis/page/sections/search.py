@@ -69,7 +69,7 @@ def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
     low, high = points["cost_min"].min(), points["cost_min"].max()
     drawn = canvas.drawn(search.draw_costs, points, metric=metric, log=low > 0 and high / low > canvas.LOG_RATIO)
     front = points[points["on_front"]]
-    told = [f"{row.trial} ({row.cost_min:.2g} min, {show(row.value, metric)})" for row in front.head(5).itertuples()]
+    told = [f"{row.trial} ({row.cost_min:.2g} min, {show(row.value, metric)})" for row in front.itertuples()]
     return [
         Picture(
             "cost",
