@@ -86,7 +86,7 @@ def watched(config: TrialConfig, batch, *, is_sampled: bool) -> Callable[[], Non
     """The step as every run takes it: the first of an epoch, which is sampled, or any other."""
     state = new_state(config, batch.images.device, num_steps=10**6)
     state.model.train()
-    watch = new_watch(state.model, batch.images.device, config)
+    watch = new_watch(state, batch.images.device, config)
 
     def step() -> None:
         state.step += 1

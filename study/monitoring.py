@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from trials.numerics.explaining.record import FILE as ACCOUNT
+from trials.numerics.explaining.record import FILE as RECORD
+from trials.numerics.explaining.record import DivergenceRecord
 from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, whole_lines
 
 ROWS_SHOWN = 15  # the best trials; a terminal is not endless
@@ -61,29 +62,28 @@ class OutcomeWriter(Callback):
         self._started.add(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info) -> None:
-        """completed, pruned, diverged or frozen; with the account of what went wrong on its way."""
-        told = self._bring_account(trial)
-        self._write(trial, self._outcome(trial, told))
+        """completed, pruned, diverged or frozen; with the record of what went wrong on its way."""
+        self._write(trial, self._outcome(trial, self._bring_record(trial)))
 
-    def _outcome(self, trial: Trial, account: dict[str, Any] | None = None) -> Outcome:
+    def _outcome(self, trial: Trial, record: DivergenceRecord | None = None) -> Outcome:
         last = trial.last_result
-        return outcome_of(last, self._epochs, last.get("time_total_s"), account, metric=trial.config["metric"])
+        return outcome_of(last, self._epochs, last.get("time_total_s"), record, metric=trial.config["metric"])
 
     @staticmethod
-    def _bring_account(trial: Trial) -> dict[str, Any] | None:
+    def _bring_record(trial: Trial) -> DivergenceRecord | None:
         """Copies divergence.json out of the trial's checkpoint, wherever that lies, into its folder; its content."""
         checkpoint = trial.checkpoint
         if checkpoint is None or checkpoint.filesystem is None or not trial.local_path:
             return None
         try:
-            with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{ACCOUNT}") as file:
-                account = file.read()
+            with checkpoint.filesystem.open_input_stream(f"{checkpoint.path}/{RECORD}") as file:
+                content = file.read()
         except FileNotFoundError:
             return None  # nothing went wrong in it
-        partial = Path(trial.local_path) / f".{ACCOUNT}.part"
-        partial.write_bytes(account)
-        partial.replace(partial.with_name(ACCOUNT))
-        return json.loads(account)
+        partial = Path(trial.local_path) / f".{RECORD}.part"
+        partial.write_bytes(content)
+        partial.replace(partial.with_name(RECORD))
+        return DivergenceRecord.from_dict(json.loads(content))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
         """interrupted: trials that Ray ended without a word, since the study's time was up."""

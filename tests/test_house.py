@@ -50,6 +50,16 @@ def test_a_room_of_the_analysis_imports_no_later_one(path):
     assert "analysis" not in modules, f"{path.relative_to(ROOT)}: name the module, from analysis.page import words"
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "trials/numerics").rglob("*.py")), ids=lambda path: path.name)
+def test_the_instrument_knows_nothing_of_trials(path):
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    names |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    own = {name for name in names if name == "trials.numerics" or name.startswith("trials.numerics.")}
+    foreign = {name.split(".")[0] for name in names - own} - set(sys.stdlib_module_names)
+    assert foreign <= {"torch", "numpy", "safetensors"}, f"{path.name} imports {foreign}; it is a library for any loop"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "search_spaces").rglob("*.py")), ids=lambda path: path.name)
 def test_search_spaces_use_the_standard_library_alone(path):
     foreign = imported(path) - set(sys.stdlib_module_names) - {"search_spaces"}
@@ -72,7 +82,6 @@ def test_no_two_modules_of_a_package_need_each_other_not_even_for_types(package)
     files = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for path in (ROOT / package).rglob("*.py")
-        if "numerics" not in path.parts
     }
     needs = {name: modules_imported(path, set(files)) - {name} for name, path in files.items()}
     while free := {name for name, needed in needs.items() if not needed & set(needs)}:

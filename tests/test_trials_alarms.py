@@ -9,11 +9,12 @@ import trials.data.loader
 import trials.training
 from trials import checkpoint
 from trials.data.loader import Batch
+from trials.loss_scale import SMALLEST_BOUND, lowest_loss_scale
 from trials.losses import LOSSES, Loss
 from trials.models import HEADS
 from trials.numerics.explaining.batchnorm_statistics import Validated
-from trials.numerics.watching.health import FROZEN_AFTER, SMALLEST_BOUND, highest_loss, lowest_loss_scale
-from trials.numerics.watching.monitor import epochs_until_overflow
+from trials.numerics.watching.forecast import epochs_until_overflow
+from trials.numerics.watching.health import FROZEN_AFTER, highest_loss
 from trials.parts import build_loss
 from trials.state import new_state, new_watch, restore
 from trials.training import run
@@ -226,6 +227,6 @@ def test_a_checkpoint_that_listed_the_largest_activations_is_read(tiny, tmp_path
     content = checkpoint.load(tmp_path / "last.pt")
     checkpoint.save(tmp_path / "last.pt", {**content, "largest": {"head.0": [3.0, 4.0]}})
     state = new_state(config, torch.device("cpu"), 8)
-    watch = new_watch(state.model, torch.device("cpu"), config)
+    watch = new_watch(state, torch.device("cpu"), config)
     restore(state, watch, tmp_path / "last.pt", config)
     assert watch.largest == {"head.0": {1: 3.0, 2: 4.0}}

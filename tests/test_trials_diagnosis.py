@@ -1,4 +1,4 @@
-"""Why a run diverged: planted faults of every cause, the remedies, modules that need float32, the account's file."""
+"""Why a run diverged: planted faults of every cause, the remedies, modules that need float32, the record's file."""
 
 import dataclasses
 import json
@@ -12,18 +12,13 @@ from benchmarks.faults import FAULTS, fault_named
 from benchmarks.healthy_runs import BASE as HEALTHY
 from benchmarks.healthy_runs import one_run
 from trials import checkpoint, replay
+from trials.captured import TrialRun, problem_of_batch
 from trials.numerics import capsule
+from trials.numerics.explaining.float32_search import Deadline, smallest_float32_set
 from trials.numerics.explaining.record import CAPSULE, FILE
-from trials.numerics.explaining.remedies import (
-    Deadline,
-    agreement,
-    counterfactuals,
-    float32_step,
-    is_right,
-    smallest_float32_set,
-)
-from trials.numerics.explaining.rerun import leaf_modules, restored, take_again
-from trials.numerics.explaining.rules import BLAMES, CAUSES, diagnose, problem_of_batch
+from trials.numerics.explaining.remedies import agreement, float32_step, is_right, try_remedies
+from trials.numerics.explaining.rerun import in_float32, leaf_modules, rerun, restored
+from trials.numerics.explaining.rules import BLAMES, CAUSES, diagnose
 from trials.parts import prepared_data, train_loader
 from trials.training import run
 
@@ -42,6 +37,30 @@ OVERFLOWS = (  # weights that double from step to step, until a convolution pass
     "deconv_grows/unet/decoder.upsamplers.0.0/amp/early",
     "conv_weights_grow/resnet34_unet/last_step.1/amp/early",
 )
+
+
+def step_of(folder, *, traced=False, **settings):
+    """The capsule's step, run again, under settings some of which may be other than they were."""
+    captured, run = opened(folder)
+    changed = dataclasses.replace(run.knowledge(captured).settings, **settings)
+    return rerun(captured, run, changed, traced=traced)
+
+
+def opened(folder):
+    captured = capsule.read(folder)
+    return captured, TrialRun.of(captured)
+
+
+def searched(folder, suspect=None):
+    """The smallest set of modules in float32 under which the step agrees with float32's."""
+    captured, run = opened(folder)
+    known = run.knowledge(captured)
+    float32 = float32_step(captured, run, known, CPU)
+
+    def is_cured(step):
+        return is_right(step, float32, agreement(step.gradients, float32.gradients))
+
+    return smallest_float32_set(captured, run, known.settings, is_cured, Deadline(200.0), CPU, suspect)
 
 
 def account_of(config, folder) -> dict:
@@ -77,7 +96,7 @@ def test_an_overflow_is_at_the_same_step_and_place_on_a_cpu_as_on_a_gpu(name, pe
     }
     seen = ("where", "step", "phase", "module")
     assert [on["cuda"][key] for key in seen] == [on["cpu"][key] for key in seen]
-    first = take_again(capsule.read(tmp_path / "cuda" / CAPSULE), traced=True).first
+    first = step_of(tmp_path / "cuda" / CAPSULE, traced=True).first
     assert (first.phase, first.module) == (on["cuda"]["phase"], on["cuda"]["module"])
 
 
@@ -110,46 +129,46 @@ def test_the_module_that_overflows_is_the_one_that_needs_float32(overflowing):
 
 
 def test_the_search_without_a_suspect_ends_at_the_same_module(overflowing):
-    kept = capsule.read(overflowing / CAPSULE)
-    found = smallest_float32_set(kept, float32_step(kept, CPU), None, Deadline(200.0), CPU)
+    found = searched(overflowing / CAPSULE)
     assert (found.names, found.is_smallest) == (("decoder.blocks.1.0",), True)
 
 
 def test_a_suspect_that_does_not_suffice_is_passed_over(overflowing):
-    kept = capsule.read(overflowing / CAPSULE)
-    found = smallest_float32_set(kept, float32_step(kept, CPU), None, Deadline(200.0), CPU, suspect="head.0")
+    found = searched(overflowing / CAPSULE, suspect="head.0")
     assert found.names == ("decoder.blocks.1.0",)
 
 
 def test_a_step_with_that_module_in_float32_is_finite(overflowing):
-    kept = capsule.read(overflowing / CAPSULE)
-    assert not take_again(kept).is_finite
-    assert take_again(kept, float32_modules=frozenset({"decoder.blocks.1.0"})).is_finite
+    assert not step_of(overflowing / CAPSULE).is_finite
+    assert step_of(overflowing / CAPSULE, float32_modules=frozenset({"decoder.blocks.1.0"})).is_finite
 
 
 def test_float32_modules_leave_no_trace_in_the_network(overflowing):
-    kept = capsule.read(overflowing / CAPSULE)
-    model = restored(kept).model
+    captured, run = opened(overflowing / CAPSULE)
+    model = restored(captured, run).model
+    with in_float32(model, frozenset({"decoder.blocks.1.0"})):
+        assert "forward" in vars(model.get_submodule("decoder.blocks.1.0"))
     assert all("forward" not in vars(model.get_submodule(name)) for name in leaf_modules(model))
 
 
 def test_a_scale_under_which_gradients_vanish_is_no_cure(overflowing):
-    kept = capsule.read(overflowing / CAPSULE)
-    found = counterfactuals(kept, Deadline(20.0), CPU)
-    vanished = take_again(kept, loss_scale=2.0**-40, float32_modules=frozenset({"decoder.blocks.1.0"}))
+    captured, run = opened(overflowing / CAPSULE)
+    float32 = float32_step(captured, run, run.knowledge(captured), CPU)
+    vanished = step_of(overflowing / CAPSULE, loss_scale=2.0**-40, float32_modules=frozenset({"decoder.blocks.1.0"}))
     assert vanished.is_finite
-    cosine = agreement(vanished.gradients, found.float32.gradients)
-    assert not is_right(vanished, found.float32, cosine)
+    assert not is_right(vanished, float32, agreement(vanished.gradients, float32.gradients))
 
 
 def test_without_time_the_search_says_that_it_is_not_complete(overflowing):
-    found = counterfactuals(capsule.read(overflowing / CAPSULE), Deadline(0.0), CPU)
+    captured, run = opened(overflowing / CAPSULE)
+    found = try_remedies(captured, run, run.knowledge(captured), Deadline(0.0), CPU)
     assert not found.is_whole
 
 
 def test_a_diagnosis_is_the_same_when_made_again(overflowing):
-    told, again = json.loads((overflowing / FILE).read_text()), diagnose(capsule.read(overflowing / CAPSULE), 20.0, CPU)
-    assert {key: again[key] for key in ("cause", "module", "op")} == {
+    told, (captured, run) = json.loads((overflowing / FILE).read_text()), opened(overflowing / CAPSULE)
+    again = diagnose(captured, run, run.knowledge(captured), 20.0, CPU)
+    assert {key: getattr(again, key) for key in ("cause", "module", "op")} == {
         key: told[key] for key in ("cause", "module", "op")
     }
 
@@ -215,7 +234,7 @@ def test_a_target_that_is_not_finite_ends_the_run_as_bad_data(tiny, tmp_path, mo
     monkeypatch.setattr(trials.training, "train_step", with_bad_target)
     told = account_of(tiny(), tmp_path)
     assert (told["where"], told["cause"], told["blame"]) == ("targets", "bad_data", "data")
-    assert problem_of_batch(capsule.read(tmp_path / CAPSULE)) == "1 values of targets are not finite"
+    assert problem_of_batch(capsule.read(tmp_path / CAPSULE).batches[0]) == "1 values of targets are not finite"
 
 
 def test_the_batches_from_the_first_sign_on_lead_to_the_same_state(tiny, tmp_path, capsys):

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from trials import checkpoint
-from trials.numerics.watching.health import gradients_vanish
+from trials.loss_scale import gradients_vanish
+from trials.numerics.explaining.record import read
 from trials.outcome import outcome_of
 from trials.parts import build_loss, prepared_data, train_loader
 from trials.rollback import Rollback
@@ -56,8 +57,8 @@ def test_a_loss_scale_under_which_gradients_vanish_is_a_divergence(tiny):
 
 def test_bfloat16_has_no_such_floor(tiny):
     batch = train_loader(tiny(), prepared_data(tiny()), torch.device("cpu")).batch(1, 0)
-    assert gradients_vanish(LOWEST, batch, build_loss(tiny()), tiny(amp=True))
-    assert not gradients_vanish(LOWEST, batch, build_loss(tiny()), tiny(amp=True, amp_dtype="bfloat16"))
+    assert gradients_vanish(LOWEST, batch, build_loss(tiny()), min_loss_scale=0, amp_dtype="float16")
+    assert not gradients_vanish(LOWEST, batch, build_loss(tiny()), min_loss_scale=0, amp_dtype="bfloat16")
 
 
 def test_the_floor_keeps_the_loss_scale_up(tiny):
@@ -175,8 +176,8 @@ def test_a_rolled_back_scale_that_froze_the_run_stays_fallen(tiny):
 
 def test_a_run_whose_every_epoch_was_rolled_back_has_not_completed(tiny, tmp_path):
     history = list(run(tiny(**BROKEN, on_divergence="rollback", epochs=2), out=tmp_path))
-    told = json.loads((tmp_path / "divergence.json").read_text())
-    assert outcome_of(vars(history[-1]), epochs=2, account=told, metric="val_dice").outcome == "diverged"
+    record = read(tmp_path)
+    assert outcome_of(vars(history[-1]), epochs=2, record=record, metric="val_dice").outcome == "diverged"
 
 
 def test_going_on_validates_and_keeps_checkpoints(tiny, tmp_path):

@@ -7,21 +7,18 @@ import torch
 from torch import nn
 
 from trials.numerics import capsule
-from trials.numerics.explaining.operator_tracer import Tracer, cosine
+from trials.numerics.explaining.operator_tracer import Tracer
 from trials.numerics.precision import autocast
+from trials.numerics.training_state import cosine, tensors_of
+from trials.numerics.watching.forecast import epochs_until_overflow, first_overflow
 from trials.numerics.watching.health import Divergence, Health, earliest
-from trials.numerics.watching.monitor import (
-    LayerProbe,
-    Monitor,
-    epochs_until_overflow,
-    first_overflow,
-    measured,
-    total_norm,
-)
-from trials.numerics.watching.recorder import Recorder
+from trials.numerics.watching.layers import LayerProbe, measured
+from trials.numerics.watching.monitor import Monitor, total_norm
 from trials.parts import build_loss, build_model, prepared_data, train_loader
-from trials.state import new_state, new_watch
+from trials.state import new_recorder, new_state, new_watch
 from trials.training import train_step
+
+FACTS = {"config": None, "num_steps": 100}  # what a run adds to a capsule
 
 
 def test_shares_are_of_float16s_range():
@@ -118,9 +115,9 @@ def test_the_cosine_of_opposite_gradients_is_minus_one():
 def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
     config, cpu = tiny(train_limit=64), torch.device("cpu")
     loader, state = train_loader(config, prepared_data(config), cpu), new_state(config, cpu, 100)
-    watch = new_watch(state.model, cpu, config)
+    watch = new_watch(state, cpu, config)
     watch.health = Health(cpu, read_every=16)
-    watch.recorder = Recorder(watch.health, reads_late=True)
+    watch.recorder = new_recorder(state, watch.health)
     state.model.train()
     for watch.batch_index in range(6):
         state.step += 1
@@ -128,11 +125,11 @@ def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
             state.optimizer.param_groups[0]["lr"] = 1e37  # the next step's outputs are not finite
         train_step(state, loader.batch(1, watch.batch_index), watch, config)
     event = watch.health.first_divergence()
-    watch.recorder.write(tmp_path, config, event, 100, None)
+    watch.recorder.write(tmp_path, event, FACTS)
     kept = capsule.read(tmp_path)
     assert (event.step, event.where) == (4, "outputs")
     assert kept.facts["event"] == {"step": 4, "epoch": 1, "batch": 3}
-    assert torch.equal(kept.batch.images, loader.batch(1, 3).images)
+    assert torch.equal(kept.batches[0]["images"], loader.batch(1, 3).images)
     assert all(torch.isfinite(tensor).all() for tensor in kept.state.tensors.values())
 
 
@@ -141,18 +138,18 @@ def test_a_late_reader_keeps_the_state_before_the_event(tiny, tmp_path):
 def test_a_capsule_holds_the_state_before_its_step_bit_for_bit(tiny, tmp_path, fields, read_every, bad_step):
     config, cpu = tiny(train_limit=64, **fields), torch.device("cpu")
     loader, state = train_loader(config, prepared_data(config), cpu), new_state(config, cpu, 100)
-    watch = new_watch(state.model, cpu, config)
+    watch = new_watch(state, cpu, config)
     watch.health = Health(cpu, read_every)
-    watch.recorder = Recorder(watch.health, reads_late=read_every > 1)
+    watch.recorder = new_recorder(state, watch.health)
     state.model.train()
     for watch.batch_index in range(bad_step + (2 if read_every > 1 else 0)):
         state.step += 1
         batch = loader.batch(1, watch.batch_index)
         if state.step == bad_step:
-            before = {name: tensor.clone() for name, tensor in capsule.tensors_of(state).items()}
+            before = {name: tensor.clone() for name, tensor in tensors_of(state.training).items()}
             batch.images[0, 0, 0, 0] = math.nan
         train_step(state, batch, watch, config)
-    watch.recorder.write(tmp_path, config, watch.health.first_divergence(), 100, None)
+    watch.recorder.write(tmp_path, watch.health.first_divergence(), FACTS)
     kept = capsule.read(tmp_path)
     assert kept.facts["event"]["step"] == bad_step
     assert kept.state.tensors.keys() == before.keys() | {"rng.cpu"}

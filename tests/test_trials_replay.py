@@ -11,13 +11,20 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trials import checkpoint, replay
+from trials.captured import TrialRun
 from trials.numerics import capsule
+from trials.numerics.explaining.text import same_bits
 from trials.training import CAPSULE, run
 
 
 def capsule_of(config, folder):
     list(run(config, out=folder))
     return folder / CAPSULE
+
+
+def replayed(folder):
+    captured = capsule.read(folder)
+    return replay.replay(captured, TrialRun.of(captured), torch.device("cpu"))
 
 
 @pytest.fixture
@@ -34,15 +41,14 @@ def test_a_healthy_run_leaves_no_capsule(tiny, tmp_path):
 def test_the_replay_finds_the_first_bad_operation_of_the_event(exploded):
     kept = capsule.read(exploded)
     assert (kept.where, kept.state.facts["step"]) == ("outputs", 2)
-    found = replay.replay(kept)
+    found = replayed(exploded)
     assert found.first.phase == "forward"
     assert found.first.module is not None
     assert found.outputs.num_not_finite > 0
 
 
 def test_a_replay_gives_the_same_again(exploded):
-    kept = capsule.read(exploded)
-    assert replay.replay(kept) == replay.replay(kept)
+    assert replayed(exploded) == replayed(exploded)
 
 
 def test_a_poisoned_buffer_has_no_bad_operation_in_the_step_after(tiny, tmp_path):
@@ -52,7 +58,7 @@ def test_a_poisoned_buffer_has_no_bad_operation_in_the_step_after(tiny, tmp_path
     content["model"]["encoder.0.2.running_var"][0] = math.nan
     checkpoint.save(tmp_path / "last.pt", content)
     list(run(config, out=tmp_path, resume=True))
-    found = replay.replay(capsule.read(tmp_path / CAPSULE))
+    found = replayed(tmp_path / CAPSULE)
     assert found.state_not_finite == "buffers"
     assert found.loss is not None
 
@@ -64,7 +70,7 @@ def test_an_overflow_is_named_with_its_module(tiny, tmp_path):
     content["model"]["middle.2.weight"].fill_(6e4)
     checkpoint.save(tmp_path / "last.pt", content)
     list(run(config, out=tmp_path, resume=True))
-    found = replay.replay(capsule.read(tmp_path / CAPSULE))
+    found = replayed(tmp_path / CAPSULE)
     assert (found.first.phase, found.first.module) == ("forward", "middle.2")
 
 
@@ -77,7 +83,7 @@ def test_a_run_of_skipped_steps_keeps_the_state_before_the_first(tiny, tmp_path)
 
 
 def test_the_state_in_the_capsule_is_the_one_before_the_step(exploded, tiny):
-    config = capsule.read(exploded).config
+    config = TrialRun.of(capsule.read(exploded)).config
     kept = capsule.read(exploded).state
     assert all(torch.isfinite(tensor).all() for name, tensor in kept.tensors.items() if "running" not in name)
     assert max(tensor.abs().max() for name, tensor in kept.tensors.items() if name.endswith("weight")) > 1e20
@@ -180,8 +186,8 @@ def test_nan_is_nan_whatever_its_bits_and_minus_zero_is_not_zero():
     quiet, signalling = (
         torch.tensor([bits, 0], dtype=torch.int32).view(torch.float32) for bits in (0x7FC00000, 0x7FA00001)
     )
-    assert replay.same_bits(quiet, signalling).all()
-    assert not replay.same_bits(torch.tensor([0.0]), torch.tensor([-0.0])).any()
+    assert same_bits(quiet, signalling).all()
+    assert not same_bits(torch.tensor([0.0]), torch.tensor([-0.0])).any()
 
 
 def test_of_a_capsule_without_outputs_the_loss_alone_is_compared(exploded, capsys):

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 from trials import checkpoint
 from trials.data.loader import evaluation_batches, split_indices
 from trials.evaluation import evaluate
-from trials.numerics.watching.health import Health, non_finite_state
+from trials.numerics.finite import non_finite_state
+from trials.numerics.watching.health import Health
 from trials.parts import build_loss, build_model, prepared_data
 from trials.predict import load_model
 from trials.training import run

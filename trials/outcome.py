@@ -1,13 +1,14 @@
 """How a run ended, as data: outcome.json in its folder. None there means that it was interrupted, or still runs."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from trials.measurements import EpochMetrics
+from trials.numerics.explaining.record import DivergenceRecord
+from trials.numerics.finite import finite_or_none
 from trials.scores import is_broken
 
 SCHEMA_VERSION = 2  # 1: the best was always of val_dice, and was called best_val_dice
@@ -55,20 +56,22 @@ def outcome_of(
     last: Mapping[str, Any],
     epochs: int,
     duration_s: float | None = None,
-    account: Mapping[str, Any] | None = None,
+    record: DivergenceRecord | None = None,
     *,
     metric: str,
 ) -> Outcome:
     """The outcome that a run's last metrics tell: diverged, frozen, completed, or pruned before its last epoch.
 
-    metric: the one that the run's configuration names. account: the run's divergence.json. It explains the first
+    metric: the one that the run's configuration names. record: the run's divergence.json. It explains the first
     event; a run that went on may have ended with another.
     """
     best = last.get("best_value", last.get("best_val_dice"))  # the latter in a line of the first version
     kind = _kind(last, epochs)
-    if kind == "completed" and account and best is None:  # each of its epochs was rolled back
-        kind = "frozen" if account["where"] == "frozen" else "diverged"
-    event = account if account and kind in BROKEN else {key: last.get(f"diverged_{key}") for key in EVENT}
+    if kind == "completed" and record and best is None:  # each of its epochs was rolled back
+        kind = "frozen" if record.where == "frozen" else "diverged"
+    event = {key: last.get(f"diverged_{key}") for key in EVENT}
+    if record and kind in BROKEN:
+        event = {"step": record.event.step, "where": record.where, "cause": record.diagnosis.cause}
     return Outcome(
         outcome=kind,
         epoch=int(last.get("epoch", 0)),
@@ -133,8 +136,3 @@ def whole_lines(text: str) -> list[tuple[str, Any]]:
         except json.JSONDecodeError:
             continue
     return found
-
-
-def finite_or_none(value: Any) -> Any:
-    """None for the floats that strict JSON cannot hold; everything else as it is."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -15,8 +14,9 @@ from trials import checkpoint
 from trials.config import TrialConfig
 from trials.data.loader import DRAWS
 from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
-from trials.guards import RunningStatistics
 from trials.models import Network
+from trials.numerics.run import Training
+from trials.numerics.training_state import RunningStatistics
 from trials.numerics.watching.health import READ_LATE, Health
 from trials.numerics.watching.monitor import Monitor
 from trials.numerics.watching.recorder import Recorder
@@ -57,6 +57,11 @@ class State:
     seconds: float = 0.0  # trained so far, validation and checkpoints included
     saved_seconds: float = 0.0  # of those, before the last checkpoint
 
+    @property
+    def training(self) -> Training:
+        """The part that a step changes, as the instrument knows it."""
+        return Training(self.model, (self.optimizer,), self.scaler if self.scaler.is_enabled() else None)
+
 
 @dataclass
 class Watch:
@@ -93,28 +98,33 @@ def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> Stat
     return State(model, optimizer, build_schedule(config, optimizer, num_steps), scaler)
 
 
-def new_watch(model: nn.Module, device: torch.device, config: TrialConfig) -> Watch:
+def new_watch(state: State, device: torch.device, config: TrialConfig) -> Watch:
     """Nothing seen yet."""
-    health = new_health(device, config)
+    health = new_health(device)
     return Watch(
         health=health,
-        monitor=Monitor(model, device, config.head),
-        statistics=RunningStatistics(model) if config.guard_statistics else None,
-        recorder=Recorder(health, reads_late=health.read_every > 1),
+        monitor=Monitor(state.model, device, config.head),
+        statistics=RunningStatistics(state.model) if config.guard_statistics else None,
+        recorder=new_recorder(state, health),
         loss_scale=config.loss_scale_init if config.amp else None,
     )
 
 
 def start_again(watch: Watch, state: State, config: TrialConfig) -> None:
     """After a rollback: what was seen of the state that is gone no longer counts; health begins anew each epoch."""
-    watch.recorder = Recorder(watch.health, reads_late=watch.health.read_every > 1)
+    watch.recorder = new_recorder(state, watch.health)
     watch.monitor.skipped_run = 0
     watch.loss_scale = state.scaler.get_scale() if config.amp else None
 
 
-def new_health(device: torch.device, config: TrialConfig) -> Health:
-    """Under AMP the host waits for the device at every step, for GradScaler: looking costs nothing more then."""
-    return Health(device, read_every=1 if device.type == "cpu" or config.amp else READ_LATE)
+def new_recorder(state: State, health: Health) -> Recorder:
+    """Nothing recorded yet."""
+    return Recorder(state.training, steps_late=health.read_every - 1, seen=health.seen)
+
+
+def new_health(device: torch.device) -> Health:
+    """On a CPU the host may look at every step; elsewhere each look waits for the device, and is taken seldom."""
+    return Health(device, read_every=1 if device.type == "cpu" else READ_LATE)
 
 
 def restore(state: State, watch: Watch, path: Path, config: TrialConfig) -> None:

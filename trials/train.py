@@ -17,9 +17,9 @@ from tqdm import tqdm
 from trials import checkpoint
 from trials.config import FIELDS, TrialConfig, parse_settings
 from trials.data.loader import DRAWS
-from trials.numerics.explaining import record as account
-from trials.numerics.explaining.record import CAPSULE
-from trials.numerics.explaining.record import FILE as ACCOUNT
+from trials.numerics.explaining import record as records
+from trials.numerics.explaining.record import CAPSULE, DivergenceRecord
+from trials.numerics.explaining.record import FILE as RECORD
 from trials.outcome import (
     BROKEN,
     INTERRUPTED,
@@ -38,7 +38,7 @@ from trials.rehearsal import check_own_settings, rehearse, with_own_code
 from trials.state import pick_device
 from trials.training import EpochMetrics, run
 
-FILES = ("config.json", "params.json", "result.json", "outcome.json", ACCOUNT)  # of a run, or of a study's trial
+FILES = ("config.json", "params.json", "result.json", "outcome.json", RECORD)  # of a run, or of a study's trial
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,8 +75,8 @@ def _run(options: argparse.Namespace, out: Path) -> int:
             for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
                 last = line_of(metrics)
                 write_json_line(out / "result.json", last)
-        told = account.read(out / checkpoint.FOLDER)
-        outcome = outcome_of(last, config.epochs, time.perf_counter() - started, told, metric=config.metric)
+        record = records.read(out / checkpoint.FOLDER)
+        outcome = outcome_of(last, config.epochs, time.perf_counter() - started, record, metric=config.metric)
     except KeyboardInterrupt:
         ended = outcome_of(last, config.epochs, time.perf_counter() - started, metric=config.metric)
         _write(out, replace(ended, outcome="interrupted"))
@@ -90,8 +90,8 @@ def _run(options: argparse.Namespace, out: Path) -> int:
             return 2 if not last else 1
         raise
     _write(out, outcome)
-    if told:
-        shutil.copy(out / checkpoint.FOLDER / ACCOUNT, out / ACCOUNT)
+    if record:
+        shutil.copy(out / checkpoint.FOLDER / RECORD, out / RECORD)
     print(_summary(outcome, out))
     return _exit_code(outcome)
 
@@ -183,7 +183,7 @@ def _ended(out: Path, config: TrialConfig) -> Outcome | None:
     outcome = _read(path, Outcome.from_json) if path.is_file() else Outcome("interrupted")
     last = _last_line(out)
     if outcome.outcome == "interrupted" and last.get("epoch") == config.epochs:
-        outcome = outcome_of(last, config.epochs, account=account.read(out / checkpoint.FOLDER), metric=config.metric)
+        outcome = outcome_of(last, config.epochs, record=records.read(out / checkpoint.FOLDER), metric=config.metric)
     if outcome.outcome not in ("completed", *BROKEN):
         return None
     checkpoint.check_same_run(json.loads((out / "config.json").read_text()), config, out / "config.json")
@@ -220,34 +220,35 @@ def _write(out: Path, outcome: Outcome) -> None:
 
 
 def _summary(outcome: Outcome, out: Path) -> str:
-    told = account.read(out / checkpoint.FOLDER)
-    if outcome.outcome in BROKEN and told:
-        return f"{outcome.outcome} in {_why(told, outcome, out)}"
+    record = records.read(out / checkpoint.FOLDER)
+    if outcome.outcome in BROKEN and record:
+        return f"{outcome.outcome} in {_why(record, outcome, out)}"
     if outcome.outcome in BROKEN:
-        return f"{outcome.outcome} in epoch {outcome.epoch}; {out} holds no {ACCOUNT}"
+        return f"{outcome.outcome} in epoch {outcome.epoch}; {out} holds no {RECORD}"
     if outcome.best_value is None:
         return f"no epoch gave a {outcome.metric} that counts; {out}"
     best = f"best {outcome.metric} {outcome.best_value:.4f} in epoch {outcome.best_epoch}; {out}"
-    return f"{best}\nit went on after an event in {_why(told, outcome, out)}" if told else best
+    return f"{best}\nit went on after an event in {_why(record, outcome, out)}" if record else best
 
 
-def _why(told: dict[str, Any], outcome: Outcome, out: Path) -> str:
-    """The account of the first event in a few lines."""
-    place = "".join(f", {told[key]}" for key in ("phase", "module", "op") if told[key])
-    tried = [remedy for remedy in told["remedies"] if remedy.get("tried", True)]
-    cures = ", ".join(remedy["name"] for remedy in tried if remedy["worked"])
+def _why(record: DivergenceRecord, outcome: Outcome, out: Path) -> str:
+    """The record of the first event in a few lines."""
+    found, event = record.diagnosis, record.event
+    place = "".join(f", {part}" for part in (found.phase, found.module, found.op) if part)
+    tried = [remedy for remedy in found.remedies if remedy.tried]
+    cures = ", ".join(remedy.name for remedy in tried if remedy.worked)
     cures = cures or ("none of those tried" if tried else "none was tried")
-    seen = "every step of it was skipped" if told["where"] == "frozen" else told["where"]
-    went_on = f"; it went on to epoch {outcome.epoch}" if outcome.epoch > told["epoch"] else ""
+    seen = "every step of it was skipped" if record.where == "frozen" else record.where
+    went_on = f"; it went on to epoch {outcome.epoch}" if outcome.epoch > event.epoch else ""
     folder = out / checkpoint.FOLDER / CAPSULE
-    gap = None if told.get("search_cut_by") == "sets" else account.search_gap(told)  # it had tried every remedy
+    gap = None if found.search_cut_by == "sets" else found.search_gap  # it had tried every remedy
     replay = f"python -m trials.replay {folder}" + (" --trust-code" if (out / OWN_FOLDER).is_dir() else "")
     more = f"search   {gap}; with more time: {replay} --why --budget SECONDS\n" if gap else ""
     return (
-        f"epoch {told['epoch']}, at step {told['step']}: {seen}{went_on}\n"
-        f"cause    {told['cause']}{place}; blame: {told['blame']}\n"
+        f"epoch {event.epoch}, at step {event.step}: {seen}{went_on}\n"
+        f"cause    {found.cause}{place}; blame: {found.blame}\n"
         f"remedy   {cures} (judged by this one step)\n{more}"
-        f"details  {out / ACCOUNT}; {replay}"
+        f"details  {out / RECORD}; {replay}"
     )
 
 

@@ -10,15 +10,21 @@ from pathlib import Path
 import torch
 
 from trials import checkpoint
+from trials.captured import TrialRun, facts_before_step
 from trials.config import TrialConfig
-from trials.data.loader import Batch, TrainLoader, evaluation_batches, split_indices
+from trials.data.loader import DRAWS, Batch, TrainLoader, evaluation_batches, split_indices
 from trials.evaluation import Evaluation, evaluate
-from trials.guards import clip, keep_above, was_skipped
+from trials.guards import clip, counted_steps, keep_above
+from trials.loss_scale import gradients_vanish
 from trials.measurements import METRICS, EpochMetrics
+from trials.numerics import capsule as capsules
 from trials.numerics.capsule import MAX_VALIDATION, VALIDATED
-from trials.numerics.explaining.record import CAPSULE, Account
-from trials.numerics.watching.health import FROZEN_AFTER, Divergence, earliest, gradients_vanish, highest_loss
-from trials.numerics.watching.monitor import Watched, first_overflow, largest_by_layer, layer_lines, tightest
+from trials.numerics.explaining import record as records
+from trials.numerics.explaining.record import CAPSULE, DivergenceRecord
+from trials.numerics.watching.forecast import first_overflow
+from trials.numerics.watching.health import FROZEN_AFTER, Divergence, earliest, highest_loss
+from trials.numerics.watching.layers import largest_by_layer, layer_lines, tightest
+from trials.numerics.watching.monitor import Watched
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
 from trials.parts import build_loss, prepared_data, train_loader, validation_images
@@ -72,7 +78,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     torch.manual_seed(config.seed)
     num_steps = config.epochs * len(loader)
     state = new_state(config, device, num_steps)
-    watch = new_watch(state.model, device, config)
+    watch = new_watch(state, device, config)
     if resume:
         if out is None:
             raise ValueError("resume=True needs out, the folder of the run that goes on")
@@ -81,7 +87,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     is_rolled_back = config.on_divergence == "rollback"
     rollback = Rollback(state, config.rollback_lr_factor, config.max_rollbacks) if is_rolled_back else None
     goes_on = config.on_divergence == "continue"
-    account = Account.taken_up(out, state.epoch) if out is not None and resume else None
+    record = _earlier_record(out, state.epoch) if out is not None and resume else None
     for epoch in range(state.epoch + 1, config.epochs + 1):
         started = time.perf_counter()
         trained = train_epoch(state, loader, watch, epoch, config)
@@ -90,18 +96,19 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         evaluation = None if is_over else evaluate(state.model, images, loss)
         after = _divergence_after_epoch(state, watch, trained, evaluation, config)
         event = trained.divergence or after
-        is_first_event = event is not None and account is None
+        is_first_event = event is not None and record is None
         state.epoch = epoch
         if out is not None:
             _append_layers(out, trained.watched, epoch)
-            if account:
-                account.went_on(time.perf_counter() - started)
+            if record:
+                record = record.after(time.perf_counter() - started)
+                record.write(out)
             elif is_first_event:  # over resumes too
-                account = Account(out, event, state.seconds + time.perf_counter() - started)
+                seconds = state.seconds + time.perf_counter() - started
                 shown = event.where in VALIDATED
                 validation = validation_images(config, prepared, MAX_VALIDATION, device) if shown else None
-                watch.recorder.write(out / CAPSULE, config, event, num_steps, validation)
-                account.explain(device)
+                _write_capsule(out, watch, event, config, num_steps, validation)
+                record = _explain(out, config, device, seconds)
         is_frozen = event is not None and event.where == "frozen"
         state.seconds += time.perf_counter() - started
         rolled_back = event is not None and rollback is not None and rollback.back(state, keep_scale=is_frozen)
@@ -126,10 +133,38 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         is_saved = is_saved or (out is not None and is_over)
         seconds = time.perf_counter() - started
         yield _metrics(
-            state, config, watch, trained, measured, event, is_frozen, rolled_back, account, is_saved, seconds
+            state, config, watch, trained, measured, event, is_frozen, rolled_back, record, is_saved, seconds
         )
         if is_over:
             return
+
+
+def _earlier_record(out: Path, epoch: int) -> DivergenceRecord | None:
+    """What an interrupted run had written of its first event; None where that lies after `epoch`, and so ahead."""
+    record = records.read(out)
+    return None if record is None or record.event.epoch > epoch else record
+
+
+def _write_capsule(
+    out: Path, watch: Watch, event: Divergence, config: TrialConfig, num_steps: int, validation: Batch | None
+) -> None:
+    facts = {"config": config.to_dict(), "num_steps": num_steps, "draws": DRAWS}
+    watch.recorder.write(out / CAPSULE, event, facts, vars(validation) if validation else None)
+
+
+def _explain(out: Path, config: TrialConfig, device: torch.device, seconds_before: float) -> DivergenceRecord:
+    """Why it diverged, from the capsule that was written."""
+    captured = capsules.read(out / CAPSULE)
+    run = TrialRun.of(captured)
+    return records.explain(
+        out,
+        run,
+        run.knowledge(captured),
+        budget_s=config.diagnosis_budget_s,
+        device=device,
+        seconds_before=seconds_before,
+        on_divergence=config.on_divergence,
+    )
 
 
 def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, config: TrialConfig) -> TrainedEpoch:
@@ -154,6 +189,7 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
             if config.on_divergence != "continue":
                 break
     divergence = earliest(divergence, watch.health.first_divergence())
+    watch.loss_scale = state.scaler.get_scale() if config.amp else None
     mean = torch.stack(losses).double().mul(torch.tensor(sizes, device=loss.device)).sum() / sum(sizes)
     return TrainedEpoch(
         loss=float(mean),
@@ -171,30 +207,31 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
 
     Gives the loss, a scalar, NaN where outputs or targets were not usable; and whether GradScaler skipped the step.
     """
-    watch.recorder.before_step(state, batch, state.epoch + 1, watch.batch_index)
+    watch.recorder.before_step(vars(batch), facts_before_step(state, watch.batch_index))
     if watch.statistics:
         watch.statistics.save()
     with watch.monitor.sample(state.step):
         outputs = forward(state.model, batch.images, config)
         watch.monitor.outputs(outputs)
-        watch.recorder.outputs(outputs, state.step)
+        watch.recorder.outputs((outputs,))
         outputs = watch.health.finite_outputs(outputs, state.step)
         targets = watch.health.usable_targets(batch.targets, state.step)
         loss = build_loss(config)(outputs, targets, batch.valid)
         measured = watch.health.watch_loss(loss, state.step)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
-    watch.monitor.before_update(watch.loss_scale or 1.0)
+    watch.monitor.before_update(state.scaler._scale if config.amp else 1.0)
     clip(state.scaler, state.optimizer, config.clip_norm)
-    watch.recorder.before_update(state)
-    state.scaler.step(state.optimizer)
-    skipped = was_skipped(state.scaler, state.optimizer)
+    watch.recorder.before_update()
+    with counted_steps(state.optimizer) as taken:
+        state.scaler.step(state.optimizer)
+    skipped = not taken
     state.scaler.update()
-    if config.amp:
-        watch.loss_scale = keep_above(state.scaler, config.loss_scale_floor, state.scaler.get_scale())
+    keep_above(state.scaler, config.loss_scale_floor)
     if skipped and watch.statistics:
         watch.statistics.put_back()
-    seen = watch.recorder.after_step(measured, watch.loss_scale, skipped)
+    scale = state.scaler._scale.clone() if config.amp else None
+    seen = watch.recorder.after_step(measured, scale, skipped)
     watch.health.watch_state(seen.weights_finite, seen.buffers_finite, state.step)
     watch.monitor.after_update(skipped, seen.update_ratio)
     advance(state.scheduler)
@@ -203,12 +240,16 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
 
 def _divergence_at_step(state: State, watch: Watch, batch: Batch, config: TrialConfig) -> Divergence | None:
     """What the host knows already, and at steps at which it may wait, what the device knows."""
-    if watch.health.may_read(state.step) and (seen := watch.health.first_divergence()):
+    may_read = watch.health.may_read(state.step)
+    if may_read and (seen := watch.health.first_divergence()):
         return seen
     if not config.amp:
         return None
-    if watch.loss_scale is not None and gradients_vanish(watch.loss_scale, batch, build_loss(config), config):
-        return Divergence(state.step, "loss_scale")
+    if may_read:
+        watch.loss_scale = state.scaler.get_scale()
+        least, dtype = config.min_loss_scale, config.amp_dtype
+        if gradients_vanish(watch.loss_scale, batch, build_loss(config), min_loss_scale=least, amp_dtype=dtype):
+            return Divergence(state.step, "loss_scale")
     return Divergence(state.step, "skipped_steps") if watch.monitor.skipped_run >= config.max_skipped_run else None
 
 
@@ -267,7 +308,7 @@ def _append_layers(out: Path, watched: Watched, epoch: int) -> None:
     """The sampled layers' rows, into layers.jsonl."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / LAYERS).open("a") as file:
-        file.writelines(json.dumps(line) + "\n" for line in layer_lines(watched, epoch))
+        file.writelines(json.dumps(line) + "\n" for line in layer_lines(watched.layers, epoch))
 
 
 def _metrics(
@@ -279,13 +320,13 @@ def _metrics(
     event: Divergence | None,
     is_frozen: bool,  # also where it was rolled back
     rolled_back: bool,
-    account: Account | None,
+    record: DivergenceRecord | None,
     saved: bool,
     epoch_s: float,
 ) -> EpochMetrics:
     watched = trained.watched
     divergence = event if event and event.where != "frozen" else None
-    told = account.told if account and event and account.told["step"] == event.step else {}
+    verdict = record.diagnosis if record and event and record.event.step == event.step else None
     tight, (overflow_layer, overflow_in_epochs) = tightest(watched.layers), first_overflow(watch.largest, state.epoch)
     return EpochMetrics(
         epoch=state.epoch,
@@ -308,8 +349,8 @@ def _metrics(
         diverged=divergence is not None,
         diverged_step=divergence.step if divergence else None,
         diverged_where=divergence.where if divergence else None,
-        diverged_cause=told.get("cause"),
-        diverged_blame=told.get("blame"),
+        diverged_cause=verdict.cause if verdict else None,
+        diverged_blame=verdict.blame if verdict else None,
         best_epoch=state.best_epoch,
         best_value=state.best_value,
         saved=saved,

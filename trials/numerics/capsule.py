@@ -1,161 +1,135 @@
-"""What is kept of a divergence: the state before it, the state before its first sign, and the batch; to be run again.
+"""What is saved of a divergence: the state before it, the state before its first sign, and the batch; to be run again.
 
 A capsule is a folder: capsule.json, state.safetensors (before the step of the event), first_state.safetensors (before
 the first abnormal step, where there was one), batch.safetensors, outputs.safetensors (what the network gave for it),
-and validation.safetensors where the validation showed the event. The batches between first sign and event are named by
-seed, epoch and index. Its size is bounded by twice the weights with their optimiser's copies, one batch with its
-outputs, and MAX_VALIDATION images. Nothing in it is pickled.
+and validation.safetensors where the validation showed the event. A trial names the batches between first sign and
+event by seed, epoch and index. Its size is bounded by twice the weights with their optimiser's copies, one step's
+batches with their outputs, and the validation images. Nothing in it is pickled.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trials.data.loader import Batch
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
-    from trials.state import State
+from trials.numerics import structure
+from trials.numerics.training_state import SavedState
 
 SCHEMA_VERSION, READABLE = 4, (2, 3, 4)
 STATE, FIRST_STATE, BATCH, FACTS = "state.safetensors", "first_state.safetensors", "batch.safetensors", "capsule.json"
 VALIDATION, OUTPUTS = "validation.safetensors", "outputs.safetensors"
 NEEDED = ("config", "where", "event", "state", "first_state", "num_steps", "num_threads", "device", "trace", "sha256")
 PLACES = ("capsule", "checkpoints/capsule", "checkpoint_*/capsule")  # below the folders a user may name instead
-AGAIN = "copy it anew from where the run wrote it, or make another: the same configuration diverges again"
+AGAIN = "copy it anew from where the run wrote it, or make another: the same run diverges again"
 MAX_VALIDATION = 32  # images
 VALIDATED = ("buffers", "val_loss", "val_outputs")  # events of which the validation images tell
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A state: its tensors by name, and what is not a tensor, as JSON can hold it."""
-
-    tensors: dict[str, Tensor]
-    facts: dict[str, Any]
-
-
-def tensors_of(state: "State") -> dict[str, Tensor]:
-    """Every tensor that a step depends on and changes, by name; not copied."""
-    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
-    for index, slots in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in slots.items() if isinstance(value, Tensor)}
-    if state.scaler.is_enabled():  # get_scale() would wait for the device
-        tensors |= {"scaler.scale": state.scaler._scale, "scaler.growth_tracker": state.scaler._growth_tracker}
-    return tensors
-
-
-def facts_of(state: "State") -> dict[str, Any]:
-    """What a step depends on and is no tensor; does not wait for the device."""
-    return {
-        "optimizer_groups": [
-            {name: value for name, value in group.items() if name != "params"} for group in state.optimizer.param_groups
-        ],
-        "scheduler": state.scheduler.state_dict(),
-        "epoch": state.epoch,
-        "step": state.step,
-        "best_val_loss": state.best_val_loss if state.best_val_loss < float("inf") else None,
-    }
-
-
-def put_together(state: "State", kept: Kept) -> None:
-    """Makes the state what was taken apart, torch's random numbers included."""
-    parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "scaler": {}, "rng": {}}
-    for name, tensor in kept.tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
-    state.model.load_state_dict(parts["model"])
-    slots: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, _, slot = name.partition(".")
-        slots.setdefault(int(index), {})[slot] = tensor.clone()
-    own = state.optimizer.state_dict()["param_groups"]
-    groups = [
-        {**group, "params": mine["params"]} for group, mine in zip(kept.facts["optimizer_groups"], own, strict=True)
-    ]
-    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    state.scheduler.load_state_dict(kept.facts["scheduler"])
-    if state.scaler.is_enabled():
-        scale, tracker = float(parts["scaler"]["scale"]), int(parts["scaler"]["growth_tracker"])
-        state.scaler.load_state_dict({**state.scaler.state_dict(), "scale": scale, "_growth_tracker": tracker})
-    torch.set_rng_state(parts["rng"]["cpu"])
-    state.epoch, state.step = kept.facts["epoch"], kept.facts["step"]
-    best = kept.facts["best_val_loss"]
-    state.best_val_loss = float("inf") if best is None else best
 
 
 @dataclass(frozen=True)
 class Capsule:
     """A capsule that was read back."""
 
-    config: "TrialConfig"
     where: str
-    state: Kept
-    first_state: Kept | None
-    batch: Batch
-    validation: Batch | None
-    outputs: Tensor | None  # of the network in the event's step, [B, 1, H, W]; None in capsules before version 4
+    state: SavedState
+    first_state: SavedState | None
+    batches: tuple[Any, ...]  # of the step: one, or more where gradients were accumulated
+    validation: Any | None  # a batch
+    outputs: tuple[Tensor, ...] | None  # of the network for the last batch; None in capsules before version 4
     facts: Mapping[str, Any]
 
 
 def write(
     folder: Path,
-    state: Kept,
-    first: Kept | None,
-    batch: Batch,
-    validation: Batch | None,
-    outputs: Tensor | None,
+    state: SavedState,
+    first: SavedState | None,
+    batches: Sequence[Any],
+    validation: Any | None,
+    outputs: tuple[Tensor, ...] | None,
     facts: Mapping[str, Any],
 ) -> None:
-    """Writes the capsule; its content hash goes into capsule.json. One that was cut short before is replaced."""
+    """Writes the capsule; its content hash goes into capsule.json. One that was cut short before is replaced.
+
+    batches, validation: of any structure; one batch that is a mapping of tensors is written under their own names.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     save_file(contiguous(state.tensors), folder / STATE)
     if first:
         save_file(contiguous(first.tensors), folder / FIRST_STATE)
-    save_file(contiguous(vars(batch)), folder / BATCH)
-    if validation:
-        save_file(contiguous(vars(validation)), folder / VALIDATION)
-    if outputs is not None:
-        save_file(contiguous({"outputs": outputs}), folder / OUTPUTS)
-    told = {
+    structures = {
+        "batch_structure": _write_batch(folder / BATCH, batches[0] if is_flat(batches) else list(batches)),
+        "validation_structure": None if validation is None else _write_batch(folder / VALIDATION, validation),
+    }
+    if outputs:
+        names = ["outputs", *(f"outputs.{index}" for index in range(1, len(outputs)))]
+        save_file(contiguous(dict(zip(names, outputs, strict=True))), folder / OUTPUTS)
+    content = {
         "schema_version": SCHEMA_VERSION,
         **facts,
+        **{name: each for name, each in structures.items() if each is not None},
         "state": state.facts,
         "first_state": first.facts if first else None,
     }
-    told = json.loads(json.dumps(told, allow_nan=False))  # as it will be read: tuples are lists
-    written = {**told, "sha256": content_hash(folder, told)}
+    content = json.loads(json.dumps(content, allow_nan=False, default=_plain))  # as it will be read: tuples are lists
+    written = {**content, "sha256": content_hash(folder, content)}
     (folder / FACTS).write_text(json.dumps(written, indent=2, allow_nan=False) + "\n")
+
+
+def is_flat(batches: Sequence[Any]) -> bool:
+    """Whether this is one batch that a file of named tensors can hold as it is."""
+    only = batches[0]
+    return len(batches) == 1 and isinstance(only, dict) and all(isinstance(value, Tensor) for value in only.values())
+
+
+def _write_batch(path: Path, batch: Any) -> Any | None:
+    """Its structure; None where the names of the file's tensors say it all."""
+    if is_flat([batch]):
+        save_file(contiguous({str(name): tensor for name, tensor in batch.items()}), path)
+        return None
+    tensors, described = structure.taken_apart(batch)
+    save_file(contiguous(tensors), path)
+    return described
+
+
+def _read_batch(path: Path, described: Any | None) -> Any:
+    tensors = load_file(path)
+    return tensors if described is None else structure.put_back(described, tensors)
+
+
+def _read_outputs(path: Path) -> tuple[Tensor, ...]:
+    tensors = load_file(path)
+    return tuple(tensors[name] for name in sorted(tensors, key=lambda name: int(name.partition(".")[2] or 0)))
+
+
+def _plain(value: Any) -> Any:
+    """For JSON: what an optimiser's groups hold beside numbers and texts."""
+    return value.tolist() if isinstance(value, Tensor) else str(value)
 
 
 def read(folder: Path) -> Capsule:
     """Raises FileNotFoundError or ValueError, naming the file and what to do, where it is no capsule or not whole."""
-    from trials.config import TrialConfig
-
     facts = _read_facts(folder)
     needed = [STATE, BATCH, *([FIRST_STATE] if facts["first_state"] else [])]
     if missing := [name for name in needed if not (folder / name).is_file()]:
         raise FileNotFoundError(f"{folder.absolute()} is not whole: no {', '.join(missing)}; {AGAIN}")
     if facts["sha256"] != content_hash(folder, facts):
         raise ValueError(f"{folder.absolute()} is not as it was written (sha256 differs); {AGAIN}")
+    described = facts.get("batch_structure")
+    batch = _read_batch(folder / BATCH, described)
     validation, outputs = folder / VALIDATION, folder / OUTPUTS
     return Capsule(
-        config=TrialConfig.from_dict(facts["config"]),
         where=facts["where"],
-        state=Kept(load_file(folder / STATE), facts["state"]),
-        first_state=Kept(load_file(folder / FIRST_STATE), facts["first_state"]) if facts["first_state"] else None,
-        batch=Batch(**load_file(folder / BATCH)),
-        validation=Batch(**load_file(validation)) if validation.is_file() else None,
-        outputs=load_file(outputs)["outputs"] if outputs.is_file() else None,
+        state=SavedState(load_file(folder / STATE), facts["state"]),
+        first_state=SavedState(load_file(folder / FIRST_STATE), facts["first_state"]) if facts["first_state"] else None,
+        batches=(batch,) if described is None else tuple(batch),
+        validation=_read_batch(validation, facts.get("validation_structure")) if validation.is_file() else None,
+        outputs=_read_outputs(outputs) if outputs.is_file() else None,
         facts=facts,
     )
 
@@ -184,8 +158,8 @@ def content_hash(folder: Path, facts: Mapping[str, Any]) -> str:
     """SHA-256 over the capsule's facts, but for the hash itself, and tensors."""
     digest = hashlib.sha256()
     if facts["schema_version"] > 2:  # before, of the tensors alone
-        told = {name: value for name, value in facts.items() if name != "sha256"}
-        digest.update(json.dumps(told, sort_keys=True).encode())
+        hashed = {name: value for name, value in facts.items() if name != "sha256"}
+        digest.update(json.dumps(hashed, sort_keys=True).encode())
     for name in (STATE, FIRST_STATE, BATCH, VALIDATION, OUTPUTS):
         if (folder / name).is_file():
             digest.update(name.encode())

@@ -12,7 +12,7 @@ it gets; the CPU's kernels for it compute in float32 and round, as CUDA's do.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache
 from types import FunctionType
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
 # fmt: off
 HALF = frozenset(
@@ -91,6 +91,26 @@ def autocast(device_type: str, dtype: torch.dtype | None) -> AbstractContextMana
     if dtype not in (torch.float16, torch.bfloat16):
         raise ValueError(f"dtype={dtype}; known: torch.float16, torch.bfloat16, None (trials/numerics/precision.py)")
     return CudaPolicy(dtype) if device_type == "cpu" else torch.autocast(device_type, dtype=dtype)
+
+
+@contextmanager
+def no_autocast(device_type: str) -> Iterator[None]:
+    """Switches off whatever autocast is in force, this module's or torch's; device_type: of the tensors within."""
+    with ExitStack() as stack:
+        if any(isinstance(mode, CudaPolicy) for mode in _get_current_function_mode_stack()):
+            stack.enter_context(torch._C.DisableTorchFunction())
+        stack.enter_context(torch.autocast(device_type, enabled=False))
+        yield
+
+
+def autocast_in_force(device_type: str) -> tuple[torch.dtype, bool] | None:
+    """The dtype of the autocast that is in force here, and whether it follows CUDA's lists; None where none is."""
+    for mode in reversed(_get_current_function_mode_stack()):
+        if isinstance(mode, CudaPolicy):
+            return mode.dtype, True
+    if torch.is_autocast_enabled(device_type):
+        return torch.get_autocast_dtype(device_type), device_type == "cuda"
+    return None
 
 
 class CudaPolicy(TorchFunctionMode):

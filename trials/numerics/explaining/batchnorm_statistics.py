@@ -2,16 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from trials.data.loader import Batch
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.remedies import Remedy
-from trials.numerics.explaining.rerun import restored, take
+from trials.numerics.explaining.rerun import on_device, restored, take_step
+from trials.numerics.run import Knowledge, Run, StepSettings
 from trials.numerics.watching.health import highest_loss
-from trials.parts import build_loss
 
 FAR = 2.0  # the statistics are to blame where the right ones at least halve the loss
 Norms = dict[str, nn.modules.batchnorm._BatchNorm]
@@ -45,27 +45,29 @@ class Validated:
         return cured <= self._limit(max_ratio) and is_far
 
 
-def validated(kept: Capsule, device: torch.device, usual_loss: float | None) -> Validated:
-    """Takes the step, then validates on the capsule's validation images. usual_loss: of training, before it."""
-    assert kept.validation is not None
-    images = Batch(*(part.to(device) for part in vars(kept.validation).values()))
-    training = kept.batch.images.to(device)
-    state = restored(kept, device=device)
-    take(state, kept, kept.config, None, frozenset())
-    model = state.model
+def validated(
+    capsule: Capsule, run: Run, known: Knowledge, device: torch.device, usual_loss: float | None
+) -> Validated:
+    """Takes the step, then validates on the capsule's validation batch. usual_loss: of training, before it."""
+    images, training_batch = on_device(capsule.validation, device), on_device(capsule.batches[-1], device)
+    training = restored(capsule, run, device)
+    take_step(training, capsule, run, known.settings)
+    model = training.model
     norms: Norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    norms = {name: norm for name, norm in norms.items() if norm.track_running_stats}
     saved = {name: statistics_of(norm) for name, norm in norms.items()}
-    running = loss_of(model.eval(), images, kept)
-    of_batch = loss_of(model.train(), images, kept)
-    right = batch_statistics(model, norms, images.images)
-    recalibrated = loss_with(model, norms, batch_statistics(model, norms, training), images, kept)
+    running = loss_of(model.eval(), images, run)
+    of_batch = loss_of(model.train(), images, run)
+    right = batch_statistics(model, norms, images, run)
+    recalibrated = loss_with(model, norms, batch_statistics(model, norms, training_batch, run), images, run)
     put(norms, saved)
-    alone = {name: loss_with(model, norms, {**saved, name: right[name]}, images, kept) for name in norms}
+    alone = {name: loss_with(model, norms, {**saved, name: right[name]}, images, run) for name in norms}
     finite = {name: loss for name, loss in alone.items() if math.isfinite(loss)}
     best = min(finite, key=lambda name: finite[name], default=None)
+    best_val_loss = capsule.state.facts.get("best_val_loss")
     return Validated(
-        best=usual_loss if kept.state.facts["best_val_loss"] is None else kept.state.facts["best_val_loss"],
-        uninformed=float(build_loss(kept.config).uninformed(images.targets, images.valid)),
+        best=usual_loss if best_val_loss is None else best_val_loss,
+        uninformed=known.uninformed_loss,
         running=running,
         of_batch=of_batch,
         recalibrated=recalibrated,
@@ -91,31 +93,28 @@ def put(norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]]) -> None:
 
 
 @torch.no_grad()
-def batch_statistics(model: nn.Module, norms: Norms, images: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """What each BatchNorm sees in training on these images; the model's running statistics become these."""
+def batch_statistics(model: nn.Module, norms: Norms, batch: Any, run: Run) -> dict[str, tuple[Tensor, Tensor]]:
+    """What each BatchNorm sees in training on this batch; the model's running statistics become these."""
     momenta = {name: norm.momentum for name, norm in norms.items()}
     for norm in norms.values():
         norm.reset_running_stats()
         norm.momentum = 1.0
     model.train()
-    model(images)
+    run.loss(model, batch, StepSettings())
     for name, norm in norms.items():
         norm.momentum = momenta[name]
     return {name: statistics_of(norm) for name, norm in norms.items()}
 
 
 def loss_with(
-    model: nn.Module, norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]], images: Batch, kept: Capsule
+    model: nn.Module, norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]], batch: Any, run: Run
 ) -> float:
     """The loss in evaluation under these running statistics."""
     put(norms, statistics)
-    return loss_of(model.eval(), images, kept)
+    return loss_of(model.eval(), batch, run)
 
 
 @torch.no_grad()
-def loss_of(model: nn.Module, images: Batch, kept: Capsule) -> float:
+def loss_of(model: nn.Module, batch: Any, run: Run) -> float:
     """The loss without autocast, as validation has it; NaN where outputs are not finite."""
-    outputs = model(images.images)
-    if not torch.isfinite(outputs).all():
-        return math.nan
-    return float(build_loss(kept.config)(outputs, images.targets, images.valid))
+    return float(run.loss(model, batch, StepSettings()).measured)

@@ -1,122 +1,150 @@
-"""The account of a divergence, divergence.json: when, where and why, what would cure it, and what it cost."""
+"""The record of a divergence, divergence.json: when, where and why, what would have prevented it, and what it cost."""
 
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trials.numerics import capsule
-from trials.numerics.explaining.remedies import MAX_SETS
-from trials.numerics.explaining.rules import diagnose, undiagnosed
-from trials.numerics.watching.health import Divergence
+from trials.numerics import capsule as capsules
+from trials.numerics.capsule import Capsule
+from trials.numerics.explaining.diagnosis import Diagnosis
+from trials.numerics.explaining.rules import diagnose
+from trials.numerics.run import Knowledge, Run
 
 SCHEMA_VERSION = 2  # 1: a remedy that there was no time for was missing
 FILE, CAPSULE = "divergence.json", "capsule"  # beside the checkpoints
 
 
-def read(folder: Path) -> dict[str, Any] | None:
-    """The account in a folder; None where there is none."""
-    path = folder / FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+@dataclass(frozen=True)
+class Place:
+    """A step and its epoch, both from 1; the epoch is None where none are counted."""
+
+    step: int
+    epoch: int | None
 
 
-def search_gap(account: Mapping[str, Any]) -> str | None:
-    """What the search for remedies left out, and why, as a clause; None where it came to its end.
+@dataclass(frozen=True)
+class DivergenceRecord:
+    """A run's first event."""
 
-    account: divergence.json's content, or what `diagnose` gives.
-    """
-    if account["search_complete"]:
-        return None
-    if error := account["evidence"].get("error"):
-        return f"not made: re-running the step raised {error}"
-    named = [remedy["name"] for remedy in account["remedies"]]
-    untried = [remedy["name"] for remedy in account["remedies"] if not remedy.get("tried", True)]
-    missing = [f"{', '.join(untried)} not tried"] if untried else []
-    if account["float32_modules"]:
-        missing.append(f"fewer than the {len(account['float32_modules'])} modules listed may suffice in float32")
-    elif "float32" in named and "float32" not in untried:
-        missing.append("the search for modules that need float32 did not end")
-    budget_s, cut_by = account.get("search_budget_s"), account.get("search_cut_by")
-    after = "cut short" if budget_s is None else f"cut short after {budget_s:g} s"
-    after = f"cut short after {MAX_SETS} sets of modules" if cut_by == "sets" else after
-    return f"{after}: {'; '.join(missing)}" if missing else after
+    where: str  # what showed it: Divergence.where (watching/health.py)
+    event: Place
+    first_sign: Place | None  # the first abnormal step before it; None where the event was the first
+    diagnosis: Diagnosis
+    on_divergence: str  # what the run does at an event: stop, continue or rollback
+    capsule_sha256: str
+    seconds_before: float  # trained until the event
+    diagnosis_s: float
+    seconds_after: float = 0.0  # trained on after it
+    notes: tuple[str, ...] = ()  # what could not be known, and with which help it could, in sentences
 
-
-class Account:
-    """Of one run's first event; written when it is explained, and again while the run goes on."""
-
-    def __init__(self, out: Path, event: Divergence, seconds_before: float):
-        self._out, self._event, self._seconds_before = out, event, seconds_before
-        self._seconds_after = 0.0
-        self.told: dict[str, Any] = {}
+    def to_dict(self) -> dict[str, Any]:
+        """As divergence.json holds it."""
+        verdict = self.diagnosis.to_dict()
+        place = {"where": self.where, "epoch": self.event.epoch, "step": self.event.step}
+        first = {"epoch": self.first_sign.epoch, "step": self.first_sign.step} if self.first_sign else None
+        return {
+            "schema_version": SCHEMA_VERSION,
+            **{name: verdict.pop(name) for name in ("cause", "blame")},
+            **place,
+            **{name: verdict.pop(name) for name in ("phase", "module", "op")},
+            "first_sign": first,
+            **verdict,
+            "on_divergence": self.on_divergence,
+            "capsule": {"folder": CAPSULE, "sha256": self.capsule_sha256},
+            "seconds_before": self.seconds_before,
+            "diagnosis_s": self.diagnosis_s,
+            "seconds_after": self.seconds_after,
+            **({"notes": list(self.notes)} if self.notes else {}),
+        }
 
     @classmethod
-    def taken_up(cls, out: Path, epoch: int) -> "Account | None":
-        """The account that an interrupted run had written; None where its event lies after `epoch`, and so ahead."""
-        told = read(out)
-        if told is None or told["epoch"] > epoch:
-            return None
-        account = cls(out, Divergence(told["step"], told["where"]), told["seconds_before"])
-        account._seconds_after, account.told = told.pop("seconds_after"), told
-        return account
+    def from_dict(cls, values: Mapping[str, Any]) -> "DivergenceRecord":
+        """What `to_dict` gave, in this version or an older one. Raises KeyError where it is no such record."""
+        first = values["first_sign"]
+        return cls(
+            where=values["where"],
+            event=Place(values["step"], values["epoch"]),
+            first_sign=Place(first["step"], first["epoch"]) if first else None,
+            diagnosis=Diagnosis.from_dict(values),
+            on_divergence=values["on_divergence"],
+            capsule_sha256=values["capsule"]["sha256"],
+            seconds_before=values["seconds_before"],
+            diagnosis_s=values["diagnosis_s"],
+            seconds_after=values["seconds_after"],
+            notes=tuple(values.get("notes", ())),
+        )
 
-    def explain(self, device: torch.device) -> None:
-        """Diagnoses the capsule that was written, on the device, and writes divergence.json."""
-        started = time.perf_counter()
-        kept = capsule.read(self._out / CAPSULE)
-        threads = torch.get_num_threads()
-        rng = torch.get_rng_state()  # building networks draws from it, and the run may go on
+    def write(self, folder: Path) -> None:
+        """Writes divergence.json, whole or not at all."""
+        partial = folder / f".{FILE}.part"
+        partial.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+        partial.replace(folder / FILE)
+
+    def after(self, seconds: float) -> "DivergenceRecord":
+        """The same, of a run that trained on for so long."""
+        return replace(self, seconds_after=self.seconds_after + seconds)
+
+
+def read(folder: Path) -> DivergenceRecord | None:
+    """The record in a folder; None where there is none."""
+    path = folder / FILE
+    return DivergenceRecord.from_dict(json.loads(path.read_text())) if path.is_file() else None
+
+
+def explain(
+    out: Path,
+    run: Run,
+    known: Knowledge,
+    *,
+    budget_s: float,
+    device: torch.device,
+    seconds_before: float = 0.0,
+    on_divergence: str = "stop",
+) -> DivergenceRecord:
+    """Diagnoses the capsule in `out` on the device, and writes divergence.json beside it.
+
+    On the CPU where the device has no room beside the run; undetermined, with the error, where the step raises.
+    """
+    started = time.perf_counter()
+    captured = capsules.read(out / CAPSULE)
+    threads = torch.get_num_threads()
+    rng = torch.get_rng_state()  # building networks draws from it, and the run may go on
+    try:
+        found = _diagnosed(captured, run, known, budget_s, device)
+    finally:
+        torch.set_rng_state(rng)
+        torch.set_num_threads(threads)
+    record = record_of(captured, found, time.perf_counter() - started, seconds_before, on_divergence)
+    record.write(out)
+    return record
+
+
+def record_of(
+    captured: Capsule, found: Diagnosis, diagnosis_s: float, seconds_before: float, on_divergence: str
+) -> DivergenceRecord:
+    """The record of a capsule's event."""
+    event, first = captured.facts["event"], captured.facts["first_sign"]
+    return DivergenceRecord(
+        where=captured.where,
+        event=Place(event["step"], event["epoch"]),
+        first_sign=Place(first["step"], first["epoch"]) if first else None,
+        diagnosis=found,
+        on_divergence=on_divergence,
+        capsule_sha256=captured.facts["sha256"],
+        seconds_before=seconds_before,
+        diagnosis_s=diagnosis_s,
+    )
+
+
+def _diagnosed(captured: Capsule, run: Run, known: Knowledge, budget_s: float, device: torch.device) -> Diagnosis:
+    for place in dict.fromkeys((device, torch.device("cpu"))):
         try:
-            found = self._diagnosed(kept, device)
-        finally:
-            torch.set_rng_state(rng)
-            torch.set_num_threads(threads)
-        first, event = kept.facts["first_sign"], kept.facts["event"]
-        self.told = {
-            "schema_version": SCHEMA_VERSION,
-            "cause": found["cause"],
-            "blame": found["blame"],
-            "where": self._event.where,
-            "epoch": event["epoch"],
-            "step": self._event.step,
-            "phase": found["phase"],
-            "module": found["module"],
-            "op": found["op"],
-            "first_sign": {"epoch": first["epoch"], "step": first["step"]} if first else None,
-            "remedies": found["remedies"],
-            "float32_modules": found["float32_modules"],
-            "float32_step": found["float32_step"],
-            "search_complete": found["search_complete"],
-            "search_cut_by": found["search_cut_by"],
-            "search_budget_s": found["search_budget_s"],
-            "evidence": found["evidence"],
-            "on_divergence": kept.config.on_divergence,
-            "capsule": {"folder": CAPSULE, "sha256": kept.facts["sha256"]},
-            "seconds_before": self._seconds_before,
-            "diagnosis_s": time.perf_counter() - started,
-        }
-        self._write()
-
-    @staticmethod
-    def _diagnosed(kept: capsule.Capsule, device: torch.device) -> dict[str, Any]:
-        """The diagnosis; on the CPU where the device has no room beside the run; undetermined where the step raises."""
-        for place in dict.fromkeys((device, torch.device("cpu"))):
-            try:
-                return diagnose(kept, kept.config.diagnosis_budget_s, place)
-            except (RuntimeError, ValueError) as error:  # of the captured step; the run's own end must still be told
-                text = f"{type(error).__name__}: {error}"
-        return undiagnosed(text)
-
-    def went_on(self, seconds: float) -> None:
-        """The run trained on for so long."""
-        self._seconds_after += seconds
-        self._write()
-
-    def _write(self) -> None:
-        partial = self._out / f".{FILE}.part"
-        content = {**self.told, "seconds_after": self._seconds_after}
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-        partial.replace(self._out / FILE)
+            return diagnose(captured, run, known, budget_s, place)
+        except (RuntimeError, ValueError) as error:  # of the captured step; the run's own end must still be recorded
+            text = f"{type(error).__name__}: {error}"
+    return Diagnosis.impossible(text)

@@ -1,4 +1,4 @@
-"""Why a step went wrong: cause and blame from the traced step, its counterfactuals and the steps before it.
+"""Why a step went wrong: cause and blame from the traced step, the same step in float32 and the steps before it.
 
 The marks are those by which the causes can be told apart: where the first bad operation stands, whether the same step
 is right in float32, how far its loss is above the usual, and for the running statistics what validation gives with
@@ -8,22 +8,20 @@ others.
 import math
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 import torch
 
-from trials.numerics.capsule import Capsule, Kept
+from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.batchnorm_statistics import Validated, validated
+from trials.numerics.explaining.diagnosis import Diagnosis, Facts
+from trials.numerics.explaining.float32_search import Deadline
 from trials.numerics.explaining.operator_tracer import FirstBad
-from trials.numerics.explaining.remedies import (
-    Counterfactuals,
-    Deadline,
-    counterfactuals,
-    float32_step,
-    unfallen_scale,
-)
-from trials.numerics.explaining.rerun import Taken, take_again
-from trials.outcome import finite_or_none
+from trials.numerics.explaining.remedies import Remedies, float32_step, try_remedies, unfallen_scale
+from trials.numerics.explaining.rerun import StepResult, rerun
+from trials.numerics.finite import finite_or_none
+from trials.numerics.run import Knowledge, Run
+from trials.numerics.structure import named_tensors
+from trials.numerics.training_state import optimized_names
 
 CAUSES = (
     "saturated_head",
@@ -51,7 +49,6 @@ BLAME_OF = {
     "loss_domain": "loss",
     "bad_data": "data",
 }
-BRIGHTEST = 3.0  # |pixel| after ImageNet's normalisation is at most 2.64
 JUMP = 10.0  # a weight's update over its usual one, or a loss over its usual one
 LONGEST_STEP = 1.0  # an update over the weights' own norm: no sane step is longer than the weights
 STANDS_ALONE = 5.0  # how many times a module's jump is larger than the next one's
@@ -59,18 +56,20 @@ STANDS_ALONE = 5.0  # how many times a module's jump is larger than the next one
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that the causes are told by."""
+    """All that the causes are told apart by."""
 
-    kept: Capsule
-    taken: Taken  # the step under the tracer
-    asked: Taken  # the step whose first bad operation tells the cause: `taken`, or it under the scale before the fall
-    others: Counterfactuals
+    capsule: Capsule
+    known: Knowledge
+    step: StepResult  # under the tracer
+    asked: StepResult  # whose first bad operation shows the cause: `step`, or it under the scale before the fall
+    others: Remedies
     validated: Validated | None
+    optimized: tuple[str, ...]  # the model's names of the parameters in the optimisers' order
 
     @property
     def loss_growth(self) -> float:
         """The step's loss in float32 over the usual one of the first half of the trace; infinite if not finite."""
-        usual = usual_loss(self.kept)
+        usual = usual_loss(self.capsule)
         if self.others.float32.loss is None:
             return math.inf
         return self.others.float32.loss / usual if usual else 1.0
@@ -78,20 +77,20 @@ class Evidence:
     @property
     def largest_update(self) -> float:
         """Of the last steps that were taken, the longest over the norm of the weights before it."""
-        taken = [line for line in self.kept.facts["trace"] if not line["skipped"]]
-        ratios = [math.inf if line["update_ratio"] is None else line["update_ratio"] for line in taken[:-1]]
+        lines = [line for line in self.capsule.facts["trace"] if not line["skipped"]]
+        ratios = [math.inf if line["update_ratio"] is None else line["update_ratio"] for line in lines[:-1]]
         return max(ratios, default=0.0)
 
     @property
     def jumped(self) -> dict[str, float]:
         """Weight tensors whose update was far above their usual one, in the last steps."""
-        jumps = {name: math.inf if jump is None else jump for name, jump in self.kept.facts["jumps"].items()}
+        jumps = {name: math.inf if jump is None else jump for name, jump in self.capsule.facts["jumps"].items()}
         return {name: jump for name, jump in jumps.items() if jump > JUMP}
 
 
-def usual_loss(kept: Capsule) -> float | None:
+def usual_loss(capsule: Capsule) -> float | None:
     """The median of the first half of the trace; None where no loss in it is finite."""
-    losses = [line["loss"] for line in kept.facts["trace"] if line["loss"] is not None]
+    losses = [line["loss"] for line in capsule.facts["trace"] if line["loss"] is not None]
     return median(losses[: max(1, len(losses) // 2)]) if losses else None
 
 
@@ -105,93 +104,91 @@ class Verdict:
     op: str | None = None
 
 
-def diagnose(kept: Capsule, budget_s: float, device: torch.device) -> dict[str, Any]:
-    """cause, blame, phase, module, op, evidence and remedies, as JSON can hold them.
+def diagnose(capsule: Capsule, run: Run, known: Knowledge, budget_s: float, device: torch.device) -> Diagnosis:
+    """The cause, what is to blame, where, and what would have made the step right.
 
     budget_s: for the search among remedies and modules; the traced step is taken in any case. Errors of the step
     itself (a loss that raises) are passed on.
     """
-    batch_problem = problem_of_batch(kept)
-    taken = take_again(kept, traced=True, device=device)
-    asked = under_the_scale_before(kept, taken, device)
-    seen = validated(kept, device, usual_loss(kept)) if kept.validation else None
-    if kept.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
-        others = Counterfactuals(float32_step(kept, device), (), None)
+    step = rerun(capsule, run, known.settings, device=device, traced=True)
+    asked = under_the_scale_before(capsule, run, known, step, device)
+    seen = None
+    if capsule.validation is not None:
+        seen = validated(capsule, run, known, device, usual_loss(capsule))
+    if capsule.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
+        others = Remedies(float32_step(capsule, run, known, device), (), None)
     else:
         suspect = asked.first.module if asked.first else None
-        others = counterfactuals(kept, Deadline(budget_s), device, suspect)
+        others = try_remedies(capsule, run, known, Deadline(budget_s), device, suspect)
     if seen:
-        others = replace(others, remedies=(*others.remedies, seen.remedy(kept.config.max_val_loss_ratio)))
-    assert {remedy.name for remedy in others.remedies} <= set(REMEDIES)
-    evidence = Evidence(kept, taken, asked, others, seen)
+        others = replace(others, tried=(*others.tried, seen.remedy(known.max_val_loss_ratio)))
+    assert {remedy.name for remedy in others.tried} <= set(REMEDIES)
+    optimized = tuple(optimized_names(run.build(torch.device("cpu"))))
+    evidence = Evidence(capsule, known, step, asked, others, seen, optimized)
+    batch_problem = known.batch_problem or not_finite_batch(capsule)
     verdict = Verdict("bad_data", "data") if batch_problem else judge(evidence)
-    return {
-        "cause": verdict.cause,
-        "blame": blame(verdict.cause, evidence),
-        "phase": verdict.phase,
-        "module": verdict.module,
-        "op": verdict.op,
-        "evidence": facts(evidence, batch_problem),
-        **others.to_dict(),
-        "search_budget_s": budget_s,
-    }
+    return Diagnosis(
+        cause=verdict.cause,
+        blame=blame(verdict.cause, evidence),
+        phase=verdict.phase,
+        module=verdict.module,
+        op=verdict.op,
+        facts=facts(evidence, batch_problem),
+        remedies=others.tried,
+        float32_modules=others.float32_modules.names if others.float32_modules else None,
+        float32_finite=others.float32.is_finite,
+        float32_loss=others.float32.loss,
+        search_complete=others.is_whole,
+        search_cut_by=others.cut_by,
+        search_budget_s=budget_s,
+    )
 
 
-def under_the_scale_before(kept: Capsule, taken: Taken, device: torch.device) -> Taken:
-    """The step under the loss scale before the first sign, if it shows nothing under the fallen one; else `taken`.
+def under_the_scale_before(
+    capsule: Capsule, run: Run, known: Knowledge, step: StepResult, device: torch.device
+) -> StepResult:
+    """The step under the loss scale before the first sign, if it shows nothing under the fallen one; else `step`.
 
     A scale that lies low may be found too low at a step that was taken: what made it fall are the steps before.
     """
-    scale = unfallen_scale(kept) if kept.where == "loss_scale" and not taken.first else None
-    return take_again(kept, loss_scale=scale, traced=True, device=device) if scale else taken
+    scale = unfallen_scale(capsule, known) if capsule.where == "loss_scale" and not step.first else None
+    if not scale:
+        return step
+    return rerun(capsule, run, replace(known.settings, loss_scale=scale), device=device, traced=True)
 
 
-def undiagnosed(error: str) -> dict[str, Any]:
-    """What `diagnose` gives where the step could not be taken again."""
-    nothing = dict.fromkeys(("phase", "module", "op", "float32_modules", "float32_step", "search_budget_s"))
-    evidence = {"error": error}
-    verdict = {"cause": "undetermined", "blame": "unknown", "evidence": evidence, "remedies": []}
-    return {**verdict, **nothing, "search_complete": False, "search_cut_by": None}
-
-
-def problem_of_batch(kept: Capsule) -> str | None:
-    """What is wrong with the batch itself, in words."""
-    batch = kept.batch
-    for name, values in vars(batch).items():
-        if num := int((~torch.isfinite(values)).sum()):
-            return f"{num} values of {name} are not finite"
-    if (largest := float(batch.images.abs().max())) > BRIGHTEST:
-        return f"a normalised pixel of {largest:g}, beyond {BRIGHTEST:g}"
-    for name in ("targets", "valid"):
-        values = vars(batch)[name]
-        if values.min() < 0 or values.max() > 1:
-            return f"{name} from {float(values.min()):g} to {float(values.max()):g}, not within 0 to 1"
+def not_finite_batch(capsule: Capsule) -> str | None:
+    """How many values of the step's batches are not finite, in words."""
+    for batch in capsule.batches:
+        for name, tensor in named_tensors(batch):
+            if tensor.is_floating_point() and (num := int((~torch.isfinite(tensor)).sum())):
+                return f"{num} values of {name} are not finite"
     return None
 
 
 def judge(evidence: Evidence) -> Verdict:
     """The cause by its mark; what the event showed first, then the first bad operation."""
-    kept, taken = evidence.kept, evidence.taken
-    if kept.where in ("val_loss", "val_outputs"):
+    where, step = evidence.capsule.where, evidence.step
+    if where in ("val_loss", "val_outputs"):
         return judge_validation(evidence)
-    if not_finite(kept.state, weights=True):
+    if not_finite(evidence, weights=True):
         return Verdict("undetermined")  # what ruined the weights lies before the capsule
-    buffer = not_finite(kept.state, weights=False)
-    if buffer and taken.loss is not None and not taken.outputs.num_not_finite:
+    buffer = not_finite(evidence, weights=False)
+    if buffer and step.loss is not None and not (step.outputs and step.outputs.num_not_finite):
         return Verdict("poisoned_batchnorm", "running_statistics", buffer.rpartition(".")[0])
-    if ruined := ruined_moments(kept, list(taken.updates)):
+    if ruined := ruined_moments(evidence):
         return Verdict("optimizer_instability", "optimizer_step", lone_module(ruined))
-    if taken.state_not_finite == "buffers" and taken.loss is not None:
+    if step.state_not_finite == "buffers" and step.loss is not None:
         return judge_statistics(evidence)
     first = evidence.asked.first
     if first is None:
-        return Verdict("scale_collapse") if kept.config.amp and kept.where == "loss_scale" else Verdict("undetermined")
+        return Verdict("scale_collapse" if evidence.known.is_amp and where == "loss_scale" else "undetermined")
     return BY_PHASE[first.phase](first, evidence)
 
 
 def judge_statistics(evidence: Evidence) -> Verdict:
     """This very step made running statistics that are not finite, its outputs and loss are finite."""
-    first = evidence.taken.first
+    first = evidence.step.first
     module, op = (first.module, first.op) if first else (None, None)
     if is_unstable(evidence) or evidence.others.float32.state_not_finite:
         return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence), op)
@@ -203,7 +200,7 @@ def judge_validation(evidence: Evidence) -> Verdict:
     if is_unstable(evidence):
         return Verdict("optimizer_instability", "optimizer_step", lone_jump(evidence))
     seen = evidence.validated
-    if seen and seen.is_explosion(evidence.kept.config.max_val_loss_ratio):
+    if seen and seen.is_explosion(evidence.known.max_val_loss_ratio):
         return Verdict("running_stats_explosion", "running_statistics", seen.module)
     return Verdict("undetermined")
 
@@ -221,18 +218,19 @@ def unstable(first: FirstBad, evidence: Evidence) -> Verdict:
 
 
 def judge_loss(first: FirstBad, evidence: Evidence) -> Verdict:
-    """Finite outputs, and a loss that is not."""
+    """Finite outputs, and a loss that is not: of its own, or because half's range was too small for it."""
+    if is_half(first) and evidence.others.float32.is_finite:
+        return Verdict("forward_overflow", "loss", first.module, first.op)
     return Verdict("loss_domain", "loss", None, first.op)
 
 
 def judge_backward(first: FirstBad, evidence: Evidence) -> Verdict:
     """The loss's own slope, the head's, or a gradient too large for half further down."""
-    into_half = first.op == "_to_copy" and first.outputs[0].dtype in ("float16", "bfloat16")
-    if first.module is None and not into_half:
+    if first.module is None and not is_half(first):
         return Verdict("loss_domain", "backward", None, first.op)
-    at_head = first.module is None or first.module.startswith("head")
+    at_head = first.module is None or in_head(first.module, evidence.known)
     if at_head and evidence.asked.num_wrong_saturated:
-        return Verdict("saturated_head", "backward", "head", first.op)
+        return Verdict("saturated_head", "backward", name_of_head(evidence.known), first.op)
     if is_unstable(evidence):
         return unstable(first, evidence)
     return Verdict("scale_collapse", "backward", first.module, first.op)
@@ -257,10 +255,30 @@ BY_PHASE = {
 }
 
 
+def is_half(first: FirstBad) -> bool:
+    """Whether the first bad value is one of half precision."""
+    return first.outputs[0].dtype in ("float16", "bfloat16")
+
+
+def in_head(module: str, known: Knowledge) -> bool:
+    """Whether the module makes the outputs, or is a part of what does."""
+    return any(module == name or module.startswith(f"{name}.") for name in known.head)
+
+
+def name_of_head(known: Knowledge) -> str | None:
+    """The one name of the modules that make the outputs: of several what their names have in common."""
+    parts = [name.split(".") for name in known.head]
+    if len(parts) == 1:
+        return known.head[0]
+    common = [words[0] for words in zip(*parts, strict=False) if len(set(words)) == 1]
+    return ".".join(common) or None
+
+
 def is_unstable(evidence: Evidence) -> bool:
     """Whether the step is wrong in float32 too (not finite, or a loss far above the usual), or an update before was."""
     others = evidence.others.float32
-    wrong = bool(others.outputs.num_not_finite) or others.loss is None or others.state_not_finite == "weights"
+    is_bad = bool(others.outputs and others.outputs.num_not_finite)
+    wrong = is_bad or others.loss is None or others.state_not_finite == "weights"
     return wrong or evidence.loss_growth > JUMP or evidence.largest_update > LONGEST_STEP
 
 
@@ -274,9 +292,9 @@ def lone_jump(evidence: Evidence) -> str | None:
     return module if not others or ranked[0][1] > STANDS_ALONE * others[0] else None
 
 
-def lone_ruin(taken: Taken) -> str | None:
+def lone_ruin(step: StepResult) -> str | None:
     """The module whose update alone is not finite."""
-    return lone_module([name for name, update in taken.updates.items() if not torch.isfinite(update).all()])
+    return lone_module([name for name, update in step.updates.items() if not torch.isfinite(update).all()])
 
 
 def lone_module(weights: list[str]) -> str | None:
@@ -285,31 +303,24 @@ def lone_module(weights: list[str]) -> str | None:
     return modules.pop() if len(modules) == 1 else None
 
 
-def ruined_moments(kept: Capsule, weights: list[str]) -> list[str]:
-    """The weights whose optimiser state was not finite before the step; `weights` in the model's order."""
-    found = [
-        weights[int(name.split(".")[1])]
-        for name, tensor in kept.state.tensors.items()
+def ruined_moments(evidence: Evidence) -> list[str]:
+    """The weights whose optimiser state was not finite before the step."""
+    ruined = {
+        evidence.optimized[int(name.split(".")[1])]
+        for name, tensor in evidence.capsule.state.tensors.items()
         if name.startswith("optimizer.") and not torch.isfinite(tensor).all()
-    ]
-    return sorted(set(found))
+    }
+    return sorted(ruined)
 
 
-BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
-
-
-def is_weight(name: str) -> bool:
-    """Whether a tensor of the state is a parameter of the model."""
-    return name.startswith("model.") and name.rpartition(".")[2] not in BUFFERS
-
-
-def not_finite(state: Kept, *, weights: bool) -> str | None:
+def not_finite(evidence: Evidence, *, weights: bool) -> str | None:
     """The first weight, or else the first buffer, of the model that is not finite."""
-    for name, tensor in state.tensors.items():
-        if not name.startswith("model.") or is_weight(name) != weights:
+    for name, tensor in evidence.capsule.state.tensors.items():
+        own = name.removeprefix("model.")
+        if not name.startswith("model.") or (own in evidence.step.updates) != weights:
             continue
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            return name.removeprefix("model.")
+            return own
     return None
 
 
@@ -317,30 +328,29 @@ def blame(cause: str, evidence: Evidence) -> str:
     """What would have to change; AMP for what float32 alone would have cured."""
     if cause in BLAME_OF:
         return BLAME_OF[cause]
-    if cause == "poisoned_batchnorm" and evidence.kept.config.amp:
+    is_amp = evidence.known.is_amp
+    if cause == "poisoned_batchnorm" and is_amp:
         return "amp"
-    cured = evidence.kept.config.amp and not evidence.taken.is_finite and evidence.others.float32.is_finite
+    cured = is_amp and not evidence.step.is_finite and evidence.others.float32.is_finite
     return "amp" if cured else "unknown"
 
 
-def facts(evidence: Evidence, batch_problem: str | None) -> dict[str, Any]:
-    """What the verdict rests on, as JSON can hold it."""
-    taken, first, seen = evidence.taken, evidence.asked.first, evidence.validated
-    growth = evidence.loss_growth
-    return {
-        "event": evidence.kept.where,
-        "batch": batch_problem,
-        "first_bad_operation": first.to_dict() if first else None,
-        "outputs": vars(taken.outputs),
-        "num_wrong_saturated_outputs": taken.num_wrong_saturated,
-        "loss": taken.loss,
-        "loss_scale": taken.scale if evidence.kept.config.amp else None,
-        "first_bad_at_loss_scale": evidence.asked.scale if first else None,
-        "step_skipped": taken.skipped,
-        "not_finite_after": taken.state_not_finite,
-        "float32_loss_over_usual": finite_or_none(growth),
-        "largest_update_jumps": {
-            name: finite_or_none(jump) for name, jump in sorted(evidence.jumped.items(), key=lambda item: -item[1])[:5]
-        },
-        "validation_loss": {name: finite_or_none(value) for name, value in vars(seen).items()} if seen else None,
-    }
+def facts(evidence: Evidence, batch_problem: str | None) -> Facts:
+    """What the verdict rests on."""
+    step, first, seen = evidence.step, evidence.asked.first, evidence.validated
+    jumped = sorted(evidence.jumped.items(), key=lambda item: -item[1])[:5]
+    return Facts(
+        event=evidence.capsule.where,
+        batch=batch_problem,
+        first_bad_operation=first,
+        outputs=step.outputs,
+        num_wrong_saturated_outputs=step.num_wrong_saturated,
+        loss=step.loss,
+        loss_scale=step.scale,
+        first_bad_at_loss_scale=evidence.asked.scale if first else None,
+        step_skipped=step.skipped,
+        not_finite_after=step.state_not_finite,
+        float32_loss_over_usual=finite_or_none(evidence.loss_growth),
+        largest_update_jumps={name: finite_or_none(jump) for name, jump in jumped},
+        validation_loss={name: finite_or_none(value) for name, value in vars(seen).items()} if seen else None,
+    )

@@ -1,22 +1,15 @@
 """Looks for what makes a run diverged or frozen, without waiting for the device at every step."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trials.losses import Loss
-from trials.numerics.watching.state_copy import all_finite
-
-if TYPE_CHECKING:
-    from trials.config import TrialConfig
-    from trials.data.loader import Batch
+from trials.numerics.finite import all_finite
 
 NEVER = torch.iinfo(torch.int64).max
 READ_LATE = 16  # steps between two looks from the host where each look would wait for the device
 FROZEN_AFTER = 8  # skipped steps in a row: the first ones of a sane run, whose loss scale may begin too high, are fewer
-SMALLEST_BOUND = 0.25  # of a Loss, times the number of pixels
 PLACES = ("targets", "outputs", "loss", "weights", "buffers")  # the order in which one step reaches them
 EVENTS = (*PLACES, "val_outputs", "loss_scale", "skipped_steps", "val_loss", "frozen")  # of Divergence.where
 
@@ -33,6 +26,37 @@ class Divergence:
     where: str
 
 
+class FirstSteps:
+    """For each place the first step at which something there was not finite, on the device.
+
+    looks: whether the host looks at each value, which is free on a CPU and costs a wait elsewhere.
+    """
+
+    def __init__(self, places: tuple[str, ...], device: torch.device, *, looks: bool):
+        self._looks = looks
+        self._steps = {where: torch.tensor(NEVER, device=device) for where in places}
+
+    def note(self, where: str, is_good: Tensor, step: int) -> None:
+        """Remembers the step if it was the first bad one. is_good: a bool scalar."""
+        if self._looks and is_good:
+            return
+        self._steps[where] = torch.minimum(self._steps[where], torch.where(is_good, NEVER, step))
+
+    def values(self) -> Tensor:
+        """The first bad step of each place, int64, NEVER where there was none."""
+        return torch.stack(list(self._steps.values()))
+
+    def seen(self) -> Tensor:
+        """Whether anything was noted yet: a bool scalar on the device."""
+        return self.values().min() != NEVER
+
+    def first(self, values: list[int]) -> Divergence | None:
+        """The earliest of what `values` gave, on the host; what comes first in the places where steps are equal."""
+        steps = dict(zip(self._steps, values, strict=True))
+        where = min(steps, key=lambda name: steps[name])
+        return None if steps[where] >= NEVER else Divergence(int(steps[where]), where)
+
+
 class Health:
     """Watches an epoch at every step without waiting; `first_divergence` is asked whenever the host may wait."""
 
@@ -44,7 +68,7 @@ class Health:
 
     def start_epoch(self) -> None:
         """Forgets what was noted: a run that goes on after an event may have healed."""
-        self._first = {where: torch.tensor(NEVER, device=self._device) for where in PLACES}
+        self._first = FirstSteps(PLACES, self._device, looks=self._is_host)
         self._measured = torch.tensor(True, device=self._device)
 
     def usable_targets(self, targets: Tensor, step: int) -> Tensor:
@@ -86,19 +110,14 @@ class Health:
 
     def seen(self) -> Tensor:
         """Whether anything was noted yet: a bool scalar on the device."""
-        return torch.stack(list(self._first.values())).min() != NEVER
+        return self._first.seen()
 
     def first_divergence(self) -> Divergence | None:
         """The earliest step noted so far; what comes first in PLACES where several are of one step."""
-        steps = dict(zip(self._first, torch.stack(list(self._first.values())).tolist(), strict=True))
-        where = min(steps, key=lambda name: steps[name])
-        return None if steps[where] == NEVER else Divergence(steps[where], where)
+        return self._first.first(self._first.values().tolist())
 
     def _note(self, where: str, finite: Tensor, step: int) -> None:
-        if self._is_host and finite:
-            return
-        bad_step = torch.where(finite, NEVER, step)
-        self._first[where] = torch.minimum(self._first[where], bad_step)
+        self._first.note(where, finite, step)
 
 
 class _ScaledGradient(torch.autograd.Function):
@@ -120,36 +139,9 @@ def earliest(*events: Divergence | None) -> Divergence | None:
     return min((event for event in events if event), key=lambda event: event.step, default=None)
 
 
-def gradients_vanish(loss_scale: float, batch: "Batch", loss: Loss, config: "TrialConfig") -> bool:
-    """Whether the loss scale is so low that the run has diverged."""
-    if config.min_loss_scale > 0 or config.amp_dtype != "float16":
-        return loss_scale <= config.min_loss_scale
-    if loss_scale * SMALLEST_BOUND > batch.targets.numel() * 2.0**-23:
-        return False  # whatever the loss and the targets are: the device is not waited for
-    return loss_scale <= lowest_loss_scale(batch, loss)
-
-
-def lowest_loss_scale(batch: "Batch", loss: Loss) -> float:
-    """The loss scale at which not even the largest gradient that a pixel of the batch can have survives in float16.
-
-    It is two of float16's smallest steps (2**-24) there, so that half of it is one and a quarter of it nothing. 0 for
-    a loss that states no bound (trials/losses.py).
-    """
-    return 2.0**-23 / loss.bound(batch.targets, batch.valid) if loss.bound else 0.0
-
-
 def highest_loss(best: float, uninformed: float, ratio: float) -> float:
     """The highest loss that is not too high: `ratio` times the best, but never below that of outputs of 0.5 everywhere.
 
     Without that floor, a run whose best is 0.002 would be called diverged at 0.0065, while it predicts well.
     """
     return max(ratio * best, uninformed)
-
-
-def non_finite_state(model: nn.Module) -> str | None:
-    """ "weights" or "buffers" if one of them holds a value that is not finite."""
-    for where, tensors in (("weights", model.parameters()), ("buffers", model.buffers())):
-        finite = [torch.isfinite(tensor).all() for tensor in tensors if tensor.is_floating_point()]
-        if finite and not torch.stack(finite).all():
-            return where
-    return None

@@ -5,36 +5,15 @@ more (norms, layers) at one step of SAMPLE_EVERY.
 """
 
 import math
-from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from trials.outcome import finite_or_none
+from trials.numerics.watching.layers import LayerProbe, LayerRow
 
 SAMPLE_EVERY = 128  # steps of an epoch, the first included
-SHARES_OF = 2  # images of a batch: counting is dearer than the largest value
-HALF_MAX = 65504.0  # the largest float16
-HALF_SMALLEST_NORMAL = 2.0**-14  # below it float16 loses digits, below 2**-25 everything
-FORECAST_EPOCHS = 8  # how many epochs a forecast looks back
-FORECAST_LIMIT = 1000  # and the farthest it says
-
-
-@dataclass(frozen=True)
-class LayerRow:
-    """One layer at one sampled step: its output, and the gradient with respect to it (see `measured`)."""
-
-    layer: str
-    step: int
-    activation_max: float
-    activation_zero_share: float
-    activation_subnormal_share: float  # not zero, but below float16's smallest normal
-    gradient_max: float  # of the scaled loss
-    gradient_zero_share: float
-    gradient_subnormal_share: float
 
 
 @dataclass(frozen=True)
@@ -95,7 +74,7 @@ class Monitor:
         """As the loss sees them: it takes logits in float32, in half they would be 1 from 8.3 on."""
         return outputs if self._head == "sigmoid" else torch.sigmoid(outputs.float())
 
-    def before_update(self, scale: float) -> None:
+    def before_update(self, scale: Tensor | float) -> None:
         """Between backward and the optimiser's step; gradients are still multiplied by `scale`."""
         if self._sampled:
             gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
@@ -120,50 +99,6 @@ class Monitor:
         return watched
 
 
-class LayerProbe(AbstractContextManager):
-    """Measures every layer's output, and the gradient with respect to it, while it is entered."""
-
-    def __init__(self, layers: dict[str, nn.Module], step: int):
-        self._layers, self._step = layers, step
-        self._activations: dict[str, Tensor] = {}
-        self._gradients: dict[str, Tensor] = {}
-
-    def __enter__(self) -> "LayerProbe":
-        self._handles = [
-            module.register_forward_hook(partial(self._see, name)) for name, module in self._layers.items()
-        ]
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _see(self, name: str, module: nn.Module, inputs: tuple, output: Tensor) -> None:
-        self._activations[name] = measured(output.detach())
-        if output.requires_grad:
-            output.register_hook(lambda gradient: self._gradients.update({name: measured(gradient)}))
-
-    def rows(self) -> list[LayerRow]:
-        """A row for each layer that ran; a gradient that never came counts as zero."""
-        nothing = torch.tensor([0.0, 1.0, 0.0])
-        return [
-            LayerRow(name, self._step, *activation.tolist(), *self._gradients.get(name, nothing).tolist())
-            for name, activation in self._activations.items()
-        ]
-
-
-def measured(values: Tensor) -> Tensor:
-    """float32 [largest magnitude, share of zeros, share of float16's subnormals]; NaN and inf show in the first.
-
-    The largest is that of the whole batch, the shares those of its first SHARES_OF images.
-    """
-    least, largest = torch.aminmax(values)
-    some = values[:SHARES_OF].abs()
-    num_zero, num_tiny = (some == 0).sum(), (some < HALF_SMALLEST_NORMAL).sum()
-    shares = torch.stack([num_zero, num_tiny - num_zero]) / some.numel()
-    return torch.cat([torch.maximum(largest, -least).float().view(1), shares.float()])
-
-
 def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
     """Euclidean norm of all values together, a scalar on their device; no square overflows."""
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors, dtype=torch.float64)))
@@ -173,58 +108,3 @@ def finite_mean(values: list[Tensor]) -> float | None:
     """The mean of the finite ones; None where there is none."""
     finite = [number for number in torch.stack(values).tolist() if math.isfinite(number)] if values else []
     return sum(finite) / len(finite) if finite else None
-
-
-def tightest(layers: Iterable[LayerRow]) -> LayerRow | None:
-    """The layer with the largest activation; one that is not finite counts as beyond all."""
-    return max(layers, key=lambda row: _largest(row.activation_max), default=None)
-
-
-def largest_by_layer(layers: Iterable[LayerRow]) -> dict[str, float]:
-    """Each layer's largest activation over the rows; infinite where one was not finite."""
-    largest: dict[str, float] = {}
-    for row in layers:
-        largest[row.layer] = max(largest.get(row.layer, 0.0), _largest(row.activation_max))
-    return largest
-
-
-def _largest(activation_max: float) -> float:
-    return activation_max if math.isfinite(activation_max) else math.inf
-
-
-def first_overflow(largest: Mapping[str, Mapping[int, float]], epoch: int) -> tuple[str | None, float | None]:
-    """The layer that reaches float16's limit first, and in how many epochs from this one; None, None."""
-    found = {layer: left for layer, own in largest.items() if (left := epochs_until_overflow(own, epoch)) is not None}
-    layer = min(found, key=lambda name: found[name], default=None)
-    return (layer, found[layer]) if layer is not None else (None, None)
-
-
-def epochs_until_overflow(largest: Mapping[int, float], epoch: int) -> float | None:
-    """In how many epochs from this one a layer's largest activation reaches float16's limit, if it grows on as it did.
-
-    largest: by epoch; those that are not finite, or older than FORECAST_EPOCHS, are left out. A straight line through
-    the logarithms; None where there are fewer than four, where it does not grow, or where it is farther away than
-    FORECAST_LIMIT.
-    """
-    recent = {
-        at: value
-        for at, value in largest.items()
-        if epoch - FORECAST_EPOCHS < at <= epoch and math.isfinite(value) and value > 0
-    }
-    if len(recent) < 4:
-        return None
-    epochs = torch.tensor(list(recent), dtype=torch.float64)
-    logs = torch.tensor(list(recent.values()), dtype=torch.float64).log2()
-    slope = ((epochs - epochs.mean()) * (logs - logs.mean())).sum() / ((epochs - epochs.mean()) ** 2).sum()
-    if slope <= 0:
-        return None
-    left = float((math.log2(HALF_MAX) - logs[-1]) / slope + epochs[-1]) - epoch
-    return max(0.0, left) if left <= FORECAST_LIMIT else None
-
-
-def layer_lines(watched: Watched, epoch: int) -> list[dict]:
-    """Rows for layers.jsonl; what is not finite is null."""
-    return [
-        {"epoch": epoch} | {name: finite_or_none(value) for name, value in asdict(row).items()}
-        for row in watched.layers
-    ]

@@ -7,19 +7,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trials.numerics.finite import all_finite
+
 Kind = tuple[torch.device, torch.dtype]
 
 
-class Flat:
-    """A copy of some tensors, renewed by `take`; one block for each device and dtype, the tensors in their order."""
+class StateCopy:
+    """A copy of some tensors, renewed by `renew`; one block for each device and dtype, the tensors in their order.
+
+    A tensor that is dense in another order (channels last) is copied in that order, without being rearranged.
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor]):
         groups: dict[Kind, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             groups.setdefault((tensor.device, tensor.dtype), {})[name] = tensor.detach()
         self._kinds = list(groups)
-        self._sources = [[tensor.view(-1) for tensor in group.values()] for group in groups.values()]
-        self._blocks = [torch.cat(sources) for sources in self._sources]
+        self._sources = [[as_vector(tensor) for tensor in group.values()] for group in groups.values()]
+        self._blocks = [torch.cat(values_of(sources)) for sources in self._sources]
         self.unconditional: list[str] = []  # on the CPU, where the others are not: `unless` would have to be waited for
         self.copies: dict[str, Tensor] = {}  # by name, views into the blocks
         self._starts: list[list[int]] = []  # where each tensor begins in its block
@@ -31,18 +36,18 @@ class Flat:
             self._starts.append([0, *accumulate(sizes[:-1])])
             pieces = block.split(sizes)
             self.copies |= {
-                name: piece.view(tensor.shape) for (name, tensor), piece in zip(group.items(), pieces, strict=True)
+                name: in_shape_of(tensor, piece) for (name, tensor), piece in zip(group.items(), pieces, strict=True)
             }
 
-    def take(self, unless: Tensor | None = None) -> None:
+    def renew(self, unless: Tensor | None = None) -> None:
         """Copies the tensors as they are now. unless: a bool scalar; where true, those on its device stay."""
         for sources, block in zip(self._sources, self._blocks, strict=True):
             if unless is None or block.device != unless.device:
-                torch.cat(sources, out=block)
+                torch.cat(values_of(sources), out=block)
             else:
-                block.copy_(torch.where(unless, block, torch.cat(sources)))
+                block.copy_(torch.where(unless, block, torch.cat(values_of(sources))))
 
-    def subtract(self, other: "Flat") -> Tensor:
+    def subtract(self, other: "StateCopy") -> Tensor:
         """Takes another's copies off its own; the other holds the same tensors, and first of each kind.
 
         Gives the Euclidean norm of all values that were taken off, a scalar.
@@ -75,8 +80,27 @@ class Flat:
         return torch.stack(finite).all() if finite else torch.tensor(True)
 
 
-def all_finite(values: Tensor) -> Tensor:
-    """Whether all values are finite: a bool scalar, not waited for. One pass: NaN is both least and largest."""
-    least, largest = torch.aminmax(values.detach())
-    limit = torch.finfo(values.dtype).max
-    return (least >= -limit) & (largest <= limit)
+def memory_order(tensor: Tensor) -> list[int] | None:
+    """The dimensions from the widest stride to the narrowest; None where the tensor's memory has holes or overlaps."""
+    order = sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), -tensor.shape[dim]))
+    return order if tensor.permute(order).is_contiguous() else None
+
+
+def as_vector(tensor: Tensor) -> Tensor:
+    """All values in the order of memory, sharing it; the tensor itself where that is not possible."""
+    order = memory_order(tensor)
+    return tensor if order is None else tensor.permute(order).view(-1)
+
+
+def values_of(sources: list[Tensor]) -> list[Tensor]:
+    """Each source as a vector; those that share no memory with their tensor are copied out now."""
+    return [source if source.dim() == 1 else source.reshape(-1) for source in sources]
+
+
+def in_shape_of(tensor: Tensor, vector: Tensor) -> Tensor:
+    """What `as_vector` gave, as a view in the tensor's shape."""
+    order = memory_order(tensor)
+    if order is None:
+        return vector.view(tensor.shape)
+    back = sorted(range(len(order)), key=lambda place: order[place])
+    return vector.view([tensor.shape[dim] for dim in order]).permute(back)
