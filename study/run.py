@@ -40,8 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.dry_run:
             return _dry_run(options)
-        with ExitStack() as held:
-            return _run(*_ready(options, held))
+        return run(options)[0]
     except BadInput as error:
         print(f"study.run: {error}", file=sys.stderr)
         return 2
@@ -50,6 +49,16 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         ray.shutdown()
+
+
+def run(options: argparse.Namespace) -> tuple[int, Path]:
+    """Runs the study that the options ask for to its end: its exit code, as of `main`, and its folder.
+
+    Raises BadInput, before anything has started.
+    """
+    with ExitStack() as held:
+        study, written = _ready(options, held)
+        return _run(study, written), study.folder
 
 
 class BadInput(Exception):
