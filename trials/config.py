@@ -114,8 +114,8 @@ class TrialConfig:
     device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one
     num_workers: int = _number(0, 0, 256)  # processes that load images
 
-    own: Mapping[str, Any] = field(default_factory=OwnSettings)  # `own.NAME`: settings of a user's own code
-    code: Mapping[str, OwnFile] = field(default_factory=dict)  # the files that values FILE.py:NAME are of
+    own: Mapping[str, Any] = field(default_factory=OwnSettings, hash=False)  # `own.NAME`: settings of a user's own code
+    code: Mapping[str, OwnFile] = field(default_factory=dict, hash=False)  # the files that values FILE.py:NAME are of
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
