@@ -80,7 +80,10 @@ class Drawn:
 
 
 def drawn(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> Drawn:
-    """Draw onto new axes (one, or an array of them); the same frames give the same bytes."""
+    """Draw onto new axes (one, or an array of them), WIDTH_IN wide; the same frames give the same bytes.
+
+    draw(*frames, axes, **how) draws; height_in: inches.
+    """
     with matplotlib.rc_context(STYLE | {"font.family": families()}):
         figure = laid_out(draw, *frames, rows=rows, panels=panels, height_in=height_in, **how)
         return Drawn(
@@ -103,6 +106,7 @@ def laid_out(draw: Callable, *frames: object, rows: int, panels: int, height_in:
 
 
 def saved(figure: Figure, form: str, dpi: int, **how) -> bytes:
+    """The figure's file in a format of matplotlib's (webp, png, svg), at so many dots per inch."""
     target = io.BytesIO()
     figure.savefig(target, format=form, dpi=dpi, **how)
     return target.getvalue()
@@ -132,6 +136,7 @@ def legend_above(axes: Axes, handles: list, title: str) -> None:
 
 
 def outcome_handles(outcomes: pd.Series, *, grey: bool) -> list[Line2D]:
+    """The marks of a legend for the outcomes that are there; grey where colour says something else."""
     present = [name for name in [*OUTCOMES, *sorted(set(outcomes) - set(OUTCOMES))] if (outcomes == name).any()]
     return [
         Line2D(

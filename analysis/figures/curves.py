@@ -17,7 +17,11 @@ CASING = [withStroke(linewidth=3.6, foreground="white")]  # a median stands out 
 def draw_curves(
     curves: pd.DataFrame, medians: pd.DataFrame, ends: pd.DataFrame, axes: Axes, *, colours: dict, name: str
 ) -> None:
-    """A thin line a trial, a bold median a level (dotted once less than half of its trials remain), marked ends."""
+    """A thin line a trial, a bold median a level (dotted once less than half of its trials remain), marked ends.
+
+    curves: columns folder, level, epoch, value; medians: level, epoch, median, low, high, most; ends: the columns of
+    curves and outcome. colours: of each level.
+    """
     few = fewness(curves["folder"].nunique())
     for level, colour in colours.items():
         own = curves[curves["level"] == level]
@@ -58,6 +62,7 @@ def draw_curves(
 
 
 def draw_metric(frames: CurveFrames, axes: Axes, *, colours: dict, title: str, label: str) -> None:
+    """The curves of one metric, with their legend."""
     draw_curves(*frames[:3], axes, colours=colours, name=label)
     curve_legend(axes, frames.ends, colours, title)
 
@@ -74,6 +79,7 @@ def draw_losses(frames: list[CurveFrames], axes: list[Axes], *, colours: dict, t
 
 
 def curve_legend(axes: Axes, ends: pd.DataFrame, colours: dict, title: str) -> None:
+    """A line a level, and the marks of the ends that are there; ends: column outcome, a row a curve."""
     handles = [Line2D([], [], color=colour, linewidth=2.6, label=level) for level, colour in colours.items()]
     marks = {"diverged": ("X", 8), "pruned": ("o", 4)}
     handles += [

@@ -21,7 +21,10 @@ OTHER_TRACE = ("#0173b2", "solid")
 
 
 def draw_incidence(found: Mapping[str, pd.DataFrame], axes: Axes, *, colours: dict, title: str) -> None:
-    """Steps of the share diverged by the end of each epoch, a line a level, with its 95 % band."""
+    """Steps of the share diverged by the end of each epoch, a line a level, with its 95 % band.
+
+    found: by level, columns epoch, incidence, low and high (0 to 1), a row an epoch; at least one level has a row.
+    """
     last = max(frame["epoch"].max() for frame in found.values() if len(frame))
     for level, frame in found.items():
         if frame.empty:
@@ -71,7 +74,10 @@ def draw_headroom(headroom: Headroom, axes: Axes) -> None:
 
 
 def draw_scales(traces: pd.DataFrame, axes: np.ndarray) -> None:
-    """Columns folder, outcome, epoch, loss_scale, skipped_share: the scale above, the share of skipped steps below."""
+    """The loss scale above, the share of skipped steps (0 to 1) below; axes: [2].
+
+    traces: columns folder, outcome, epoch, loss_scale, skipped_share, a row a trial and epoch.
+    """
     few, (above, below) = fewness(traces["folder"].nunique()), axes
     ordered = sorted(traces.groupby("folder", sort=False), key=lambda item: item[1]["outcome"].iloc[0] in TRACES)
     for _, own in ordered:

@@ -43,10 +43,12 @@ def shown(text: object, most: int = LONGEST_LINE) -> str:
 
 
 def coded(text: str) -> str:
+    """The text, with the code of each character that no font has in its place."""
     return "".join(each if ord(each) in letters() or each == "\n" else escaped(each) for each in text)
 
 
 def escaped(letter: str) -> str:
+    """The code of a character as Python writes it: \\u65e5, \\U0001f600."""
     code = ord(letter)
     return f"\\u{code:04x}" if code < 2**16 else f"\\U{code:08x}"
 
@@ -91,6 +93,7 @@ def shrink(figure: Figure) -> None:
 
 
 def resize(texts: list[Text], factor: float) -> None:
+    """Makes the texts smaller by a factor below 1, and by 2 % more so that they surely fit."""
     if factor < 1:
         for text in texts:
             text.set_fontsize(text.get_fontsize() * factor * 0.98)

@@ -10,7 +10,10 @@ PREDICTION, MASK, LEFT_OUT = "#de8f05", "#0173b2", "#949494"
 
 
 def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
-    """A row an example: the image, the prediction over it (the mask's outline dashed), the mask over it."""
+    """A row an example: the image, the prediction over it (the mask's outline dashed), the mask over it.
+
+    axes: [examples, 3].
+    """
     for place, example in enumerate(examples):
         image, prediction, mask = axes[place]
         image.imshow(example.image)
@@ -26,7 +29,10 @@ def draw_examples(examples: list[Example], axes: np.ndarray) -> None:
 
 
 def draw_side_by_side(found: list[list[Example]], axes: np.ndarray, *, titles: list[str]) -> None:
-    """A row an image: the mask over it, then the prediction of each trial, with the mask's outline dashed."""
+    """A row an image: the mask over it, then the prediction of each trial, with the mask's outline dashed.
+
+    found: each trial's examples, of the same images in one order; axes: [images, 1 + trials]; titles: of the trials.
+    """
     for place, row in enumerate(zip(*found, strict=True)):
         truth = row[0].mask == 1
         axes[place, 0].imshow(masked(row[0]))
@@ -40,19 +46,19 @@ def draw_side_by_side(found: list[list[Example]], axes: np.ndarray, *, titles: l
 
 
 def show_prediction(axes: Axes, example: Example, truth: np.ndarray) -> None:
-    """The prediction over its image, the mask's outline dashed."""
+    """The prediction over its image, the outline of the mask (truth: bool [H, W]) dashed."""
     axes.imshow(tinted(example.image, example.predicted, PREDICTION))
     outline(axes, example.predicted, PREDICTION, "solid")
     outline(axes, truth, MASK, "dashed")
 
 
 def masked(example: Example) -> np.ndarray:
-    """The mask over its image, grey where no score counts."""
+    """The mask over its image, grey where no score counts: uint8 [H, W, 3]."""
     return tinted(tinted(example.image, example.mask == 1, MASK), example.mask == IGNORED, LEFT_OUT, 0.8)
 
 
 def bare(row: np.ndarray) -> None:
-    """Axes with a picture and nothing around it."""
+    """Axes [n] with a picture and nothing around it."""
     for axes in row:
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
@@ -60,12 +66,13 @@ def bare(row: np.ndarray) -> None:
 
 
 def tinted(image: np.ndarray, where: np.ndarray, colour: str, strength: float = 0.4) -> np.ndarray:
-    """The image with a colour laid over some of its pixels."""
+    """The image, uint8 [H, W, 3], with a colour laid over the pixels of where, bool [H, W]; strength: from 0 to 1."""
     mixed = image * (1 - strength) + np.array(to_rgb(colour)) * 255 * strength
     return np.where(where[..., None], mixed, image).astype(np.uint8)
 
 
 def outline(axes: Axes, region: np.ndarray, colour: str, style: str) -> None:
+    """A line with a white rim around a region (bool [H, W]); none where it is empty or everything."""
     if region.any() and not region.all():  # a contour of a constant is none, and matplotlib warns
         axes.contour(region.astype(float), levels=[0.5], colors=["white"], linewidths=2.2)
         axes.contour(region.astype(float), levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style)

@@ -26,7 +26,10 @@ STOPPED, WENT_ON, ENDED = "#949494", "#0173b2", "#d55e00"
 
 
 def draw_time_line(bars: pd.DataFrame, axes: Axes) -> None:
-    """A bar a trial from its start to its last result, in the order of the starts."""
+    """A bar a trial from its start to its last result, in the order of the starts.
+
+    bars: columns outcome, start_min and end_min (minutes), a row a trial.
+    """
     end = np.maximum(bars["end_min"], bars["start_min"] + bars["end_min"].max() / 400)
     colours = [OUTCOMES.get(outcome, OTHER_OUTCOME)[2] for outcome in bars["outcome"]]
     drawn = axes.hlines(np.arange(len(bars)), bars["start_min"], end, colors=colours)
@@ -38,7 +41,10 @@ def draw_time_line(bars: pd.DataFrame, axes: Axes) -> None:
 
 
 def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
-    """A column a rung: the metric of each trial that came to it, and whether it was stopped there."""
+    """A column a rung: the metric of each trial that came to it, and whether it was stopped there.
+
+    rows: columns rung (an epoch), value, stopped, went_on.
+    """
     places = {rung: place for place, rung in enumerate(sorted(rows["rung"].unique()))}
     few = fewness(len(rows))
     other = ~rows["stopped"] & ~rows["went_on"]
@@ -67,7 +73,10 @@ def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
 
 
 def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> None:
-    """Cost against the best metric; the front of those that no other beats in both."""
+    """Cost against the best metric; the front of those that no other beats in both.
+
+    points: columns outcome, cost_min (minutes), value, on_front, a row a trial, the cheapest first.
+    """
     few = fewness(len(points))
     for outcome, group in points.groupby("outcome", sort=False):
         marker, size, colour = OUTCOMES.get(outcome, OTHER_OUTCOME)
@@ -84,7 +93,10 @@ def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> N
 
 
 def draw_parallel(frames: tuple, axes: Axes, *, names: list[str], metric: str, mode: str) -> None:
-    """A line a trial through its settings to its metric, the better the darker and over the others."""
+    """A line a trial through its settings to its metric, the better the darker and over the others.
+
+    frames: places [trials, axes] from 0 to 1, values [trials] and a list of ticks (place, text) for each axis.
+    """
     places, values, ticks = frames
     order = np.argsort(values if mode == "max" else -values)
     lines = np.stack([np.broadcast_to(np.arange(places.shape[1]), places.shape), places], axis=2)[order]

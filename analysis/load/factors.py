@@ -30,6 +30,8 @@ UNITS = {"batch_size": "images", "image_size": "px", "width": "channels", "epoch
 
 @dataclass(frozen=True)
 class Factor:
+    """An axis of the space, or a setting that differs between trials: its levels are texts, as labels.py makes them."""
+
     name: str
     kind: str  # "choice" or one of RANGES
     levels: tuple[str, ...] = ()  # of a choice, in the space's order
@@ -59,6 +61,8 @@ def factors_of(study: dict, trials: pd.DataFrame) -> tuple[list[Factor], list[st
 
 
 def factor(name: str, axis: dict, condition: object, trials: pd.DataFrame) -> Factor:
+    """The factor of an axis as study.json has it, with the levels of the space; labels are for those that trials have,
+    too."""
     values = axis.get("values")
     keys = [key_of(value) for value in values] if isinstance(values, list) else []
     seen = trials[name].map(key_of, na_action=None).dropna() if name in trials else []
@@ -101,6 +105,7 @@ def has_many_digits(key: str) -> bool:
 
 
 def range_kind(keys: pd.Series) -> str:
+    """log_uniform for positive numbers that span a factor of LOG_RATIO or more, else uniform."""
     values = keys[keys != "null"].astype(float)
     return "log_uniform" if values.min() > 0 and values.max() / values.min() >= LOG_RATIO else "uniform"
 
@@ -154,6 +159,7 @@ def present_levels(trials: pd.DataFrame, factor: Factor) -> list[str]:
 
 
 def numbers(trials: pd.DataFrame, name: str) -> pd.Series:
+    """A column as floats; NaN for what is no finite number, and everywhere where there is no such column."""
     if name not in trials:
         return pd.Series(np.nan, index=trials.index)
     return pd.to_numeric(trials[name], errors="coerce").astype(float).replace([np.inf, -np.inf], np.nan)

@@ -17,6 +17,7 @@ class NotAStudy(ValueError):
 
 
 def is_study(folder: Path) -> bool:
+    """Whether the folder has a study.json, Ray's record of an experiment, or a trial's folder in it."""
     return folder.is_dir() and (
         (folder / "study.json").is_file() or has_record(folder) or any(map(is_trial, folders_in(folder)))
     )
@@ -31,6 +32,7 @@ def has_record(folder: Path) -> bool:
 
 
 def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, by name, without NOT_LOOKED_INTO; none where it cannot be read."""
     try:
         return sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in NOT_LOOKED_INTO)
     except OSError:
@@ -49,6 +51,7 @@ def trial_folders(folder: Path) -> list[Path]:
 
 
 def within(folder: Path, depth: int = DEEPEST) -> Iterator[Path]:
+    """The trials' folders at most `depth` folders below, not those of another experiment."""
     for path in folders_in(folder):
         if is_trial(path):
             yield path

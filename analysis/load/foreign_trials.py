@@ -52,6 +52,7 @@ def is_left_out(folder: Path, record: ExperimentRecord) -> bool:
 
 
 def own_record(folder: Path, name: str, params: dict, record: ExperimentRecord) -> TrialRecord:
+    """What Ray recorded of a trial: by its id, its folder's name or its settings; NO_RECORD where nothing fits."""
     return record.trials.get(name) or record.of_folder(folder.name) or record.of_config(params) or NO_RECORD
 
 
@@ -163,7 +164,10 @@ def broken_record(record: TrialRecord) -> tuple[object, str] | None:
 def outcome_of(
     folder: Path, rows: list[dict], record: TrialRecord, broken: tuple[object, str] | None
 ) -> tuple[dict, list[str]]:
-    """How the trial ended, as outcome.json would say it: by its measurements, Ray's status, error.txt; and problems."""
+    """How the trial ended, as outcome.json would say it: by its measurements, Ray's status, error.txt; and problems.
+
+    broken: the epoch and the measurement that is not finite from then on, as broken_place gives them.
+    """
     last = record.last_result if not rows else rows[-1]
     found = {"epoch": number_of(last.get(ITERATION))} | ended(rows, record)
     error = error_of(read_text(folder / "error.txt") or record.error or "")
@@ -178,6 +182,7 @@ def outcome_of(
 
 
 def ended(rows: list[dict], record: TrialRecord) -> dict:
+    """The outcome by Ray's status and the last line alone, as outcome.json would say it; None where neither says it."""
     if record.status == "ERROR":
         return {"outcome": "failed", "error_text": "not recorded: Ray's status is ERROR, there is no error.txt"}
     if record.status in UNFINISHED:

@@ -21,6 +21,7 @@ def read_object(path: Path) -> tuple[dict, str | None]:
 
 
 def read_json(path: Path) -> tuple[object, str | None]:
+    """What a JSON file holds and None, or None and what is wrong with the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8")), None
     except FileNotFoundError:

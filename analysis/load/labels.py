@@ -43,6 +43,7 @@ def label(value: object) -> str | float:
 
 
 def label_of(key: str, digits: int = 4) -> str:
+    """The label of a key; a number of more than EXACT_DIGITS significant digits is rounded to `digits`."""
     if key.startswith('"'):
         return cut(" ".join(key[1:-1].split())) or '""'
     return WORDS.get(key) or number_text(key, digits)
@@ -84,6 +85,7 @@ def labels_of(keys: Iterable[str]) -> dict[str, str]:
 
 
 def unique_numbers(keys: list[str]) -> dict[str, str]:
+    """The labels of numbers and of WORDS, no two alike, all with the same number of digits: as few as that needs."""
     for digits in range(4, 17):
         found = {key: label_of(key, digits) for key in keys}
         if len(set(found.values())) == len(keys):

@@ -14,6 +14,8 @@ FILE = "layers.jsonl"
 
 @dataclass(frozen=True)
 class Headroom:
+    """How many doublings each layer's largest activation of an epoch is from float16's largest number."""
+
     layers: list[str]  # in the order of the forward pass
     epochs: list[int]  # all from the first to the last, also those that were not measured
     bits: np.ndarray  # [layers, epochs]: log2(65504 / largest activation); -inf past the limit, nan if not measured

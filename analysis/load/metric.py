@@ -36,6 +36,8 @@ class NoMetric(ValueError):
 
 @dataclass(frozen=True)
 class Choice:
+    """The metric that trials are ranked by, and what had to be guessed of it."""
+
     metric: str
     mode: str  # "min" or "max"
     guess: str = ""  # what of it is a guess, as a sentence; empty where it was asked for or recorded
@@ -74,6 +76,7 @@ def choose(
 
 
 def guess_of(metric: str, mode: str, is_metric: bool, is_mode: bool) -> str:
+    """The sentence that says which of metric and mode is a guess; empty where neither is."""
     better = "lower" if mode == "min" else "higher"
     if is_metric and is_mode:
         return (
@@ -88,7 +91,10 @@ def guess_of(metric: str, mode: str, is_metric: bool, is_mode: bool) -> str:
 
 
 def matched(name: str, measured: list[str]) -> str:
-    """The measurement meant by a name, whatever the nesting: accuracy or eval.accuracy for eval/accuracy."""
+    """The measurement meant by a name, whatever the nesting: accuracy or eval.accuracy for eval/accuracy.
+
+    Raises NoMetric where no measurement has that name, or several do.
+    """
     found = candidates(name, measured)
     if len(found) == 1:
         return found[0]
@@ -98,6 +104,7 @@ def matched(name: str, measured: list[str]) -> str:
 
 
 def found_in(name: str, measured: list[str]) -> str | None:
+    """The one measurement that a name means; None where there is none, or several."""
     found = candidates(name, measured)
     return found[0] if len(found) == 1 else None
 

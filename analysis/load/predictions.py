@@ -28,6 +28,8 @@ class NoPicture(Exception):
 
 @dataclass(frozen=True)
 class Example:
+    """One validation image as a trial sees it."""
+
     name: str
     reason: str  # why it is shown: best, median, worst, or the hard case it stands for
     dice: float
@@ -37,7 +39,8 @@ class Example:
 
 
 def examples(study: Path, trial: Path) -> tuple[list[Example], str]:
-    """The examples of a trial, and the epoch that made the predictions; NoPicture says what stands in the way."""
+    """The examples of a trial, and the epoch of the predictions. Raises NoPicture, which says what stands in the
+    way."""
     kept = kept_in(trial)
     needed = [study / "validation.safetensors", study / "validation.json", *(kept / name for name in FILES)]
     missing = [path.name for path in needed if not path.is_file()]
@@ -82,7 +85,7 @@ def paired_examples(study: Path, trials: list[Path]) -> list[Seen]:
 
 
 def mean_dice(trial: Path) -> float:
-    """Over the images that have a score; nan where none has."""
+    """Over the images that have a score; nan where none has. Raises what read_scores raises."""
     return float(read_scores(kept_in(trial) / FILES[1])["dice"].mean())
 
 
@@ -101,14 +104,20 @@ def predicted_share(trial: Path) -> float:
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Columns name and dice, a row an image, in the order of validation.json."""
+    """Columns name and dice (0 to 1, NaN where it has none), a row an image, in the order of validation.json.
+
+    Raises one of UNREADABLE where the file is missing or holds something else.
+    """
     with path.open(newline="", encoding="utf-8") as file:
         rows = [{"name": row["name"], "dice": float(row["dice"])} for row in csv.DictReader(file)]
     return pd.DataFrame(rows, columns=["name", "dice"])
 
 
 def choose(scores: pd.DataFrame, labels: list[dict]) -> pd.DataFrame:
-    """Which images to show (index, name, dice, reason): best, median and worst, and the worst of each hard case."""
+    """Columns index, name, dice, reason: the images to show, best, median and worst, and the worst of each hard case.
+
+    scores: rows of read_scores; labels: what validation.json holds. Raises NoPicture where no image has a score.
+    """
     ordered = scores[np.isfinite(scores["dice"])].sort_values("dice", ascending=False, kind="stable").index.to_list()
     if not ordered:
         raise NoPicture("best_validation.csv holds no score")
@@ -125,7 +134,11 @@ def choose(scores: pd.DataFrame, labels: list[dict]) -> pd.DataFrame:
 
 
 def read_examples(validation: Path, predictions: Path, chosen: pd.DataFrame) -> tuple[list[Example], str]:
-    """Only the chosen rows are read: a validation set may be large."""
+    """The examples in the rows of chosen (columns as choose gives them), and the epoch of the predictions.
+
+    Only the chosen rows are read: a validation set may be large. Raises NoPicture where predictions and masks differ in
+    size, and UNREADABLE errors of files that hold something else.
+    """
     with safe_open(validation, framework="numpy") as truth, safe_open(predictions, framework="numpy") as guess:
         metadata = guess.metadata() or {}
         height, width = int(metadata["height_px"]), int(metadata["width_px"])

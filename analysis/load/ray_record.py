@@ -20,6 +20,8 @@ UNFINISHED = ("RUNNING", "PAUSED", "PENDING")
 
 @dataclass(frozen=True)
 class TrialRecord:
+    """What Ray recorded of one trial."""
+
     trial: str  # Ray's id
     status: str | None = None  # TERMINATED, ERROR, RUNNING ...
     config: dict = field(default_factory=dict)
@@ -41,17 +43,21 @@ class TrialRecord:
         return found
 
     def best(self, metric: str, mode: str) -> float | None:
+        """The lowest or highest value (mode) of a metric that Ray recorded, else its last; None for none."""
         own = self.measurements().get(metric, {})
         return own.get(mode, own.get("last"))
 
 
 @dataclass(frozen=True)
 class ExperimentRecord:
+    """What Ray recorded of an experiment: of its trials, and by which metric it chose."""
+
     trials: dict[str, TrialRecord] = field(default_factory=dict)  # by id
     metric: str | None = None
     mode: str | None = None
 
     def measurements(self) -> list[str]:
+        """The names of all measurements of its trials, in the order in which they are met."""
         return list(dict.fromkeys(name for each in self.trials.values() for name in each.measurements()))
 
     def of_folder(self, name: str) -> TrialRecord | None:
@@ -98,6 +104,7 @@ def entry_of(entry: object) -> dict:
 
 
 def trial_record(entry: dict) -> TrialRecord | None:
+    """The record of one trial's dictionary; None without an id, and empty in parts of another type."""
     if not isinstance(entry.get("trial_id"), str):
         return None
     parts = {key: entry[key] if isinstance(entry.get(key), dict) else {} for key in PARTS}

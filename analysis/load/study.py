@@ -27,6 +27,8 @@ EPOCH_TYPES = {"epoch": int, "diverged": bool, "rolled_back": bool}  # TEXTS are
 
 @dataclass(frozen=True)
 class Study:
+    """A study as its folder has it: frames, what they leave out, and the metric by which its trials are ranked."""
+
     folder: Path
     study: dict  # study.json; its PARTS are there, empty where the file lacks them
     test: dict | None  # test.json
@@ -44,7 +46,11 @@ class Study:
 
 
 def load_study(folder: Path, metric: str | None = None, mode: str | None = None) -> Study:
-    """metric, mode: instead of those that the study was asked for. Raises ValueError where there is no such metric."""
+    """A study, or an experiment of Ray Tune, from its folder; what cannot be read of it stands in its gaps.
+
+    metric, mode: instead of those that the study was asked for. Raises NotAStudy where the folder holds none, and
+    NoMetric where no trial measured the metric; both are ValueErrors.
+    """
     require_study(folder)
     folders = trial_folders(folder)
     study, gaps = read_study(folder)
@@ -80,6 +86,7 @@ def measurements_in(epochs: pd.DataFrame) -> list[str]:
 
 
 def read_trials(folders: list[Path], read: Callable[[Path], tuple[dict, Columns]]) -> list[tuple[dict, Columns]]:
+    """The row and the epochs of each trial's folder; of MANY folders or more in several processes."""
     if len(folders) < MANY:
         return [read(folder) for folder in folders]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
@@ -112,6 +119,7 @@ def recorded_bests(trials: pd.DataFrame, record: ExperimentRecord, metric: str, 
 
 
 def read_study(folder: Path) -> tuple[dict, list[str]]:
+    """study.json, with its PARTS as dictionaries whatever it holds, and what is wrong with it, in sentences."""
     record, problem = read_object(folder / "study.json")
     parts = {part: record[part] if isinstance(record.get(part), dict) else {} for part in PARTS}
     if problem:
@@ -148,6 +156,7 @@ def trial_gaps(trials: pd.DataFrame) -> list[str]:
 
 
 def named(trials: list[str], most: int = 20) -> str:
+    """Names in a sentence, at most so many and how many more there are."""
     rest = f", and {len(trials) - most} more (column gaps of tables/trials.csv)" if len(trials) > most else ""
     return ", ".join(trials[:most]) + rest
 
@@ -167,6 +176,7 @@ def together(trials: pd.DataFrame, columns: list[Columns]) -> pd.DataFrame:
 
 
 def column(name: str, columns: list[Columns], lengths: list[int]) -> np.ndarray:
+    """One measurement of all trials, one below the other: [n] epochs, NaN or None where a trial lacks it."""
     kind = EPOCH_TYPES.get(name, object if name in TEXTS else float)
     empty = None if kind is object else np.nan
     parts = [

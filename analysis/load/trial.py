@@ -63,13 +63,12 @@ LATE_DIVERGENCE = "a divergence in result.json that outcome.json does not know (
 
 
 def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, Columns]:
-    """One row for the trial, whose `gaps` lists the problems, and a column a measurement of its epochs."""
+    """One row for the trial, whose `gaps` lists the problems, and a column (an array [epochs]) a measurement."""
     rows, problems = read_lines(folder / "result.json")
     config, problem = read_object(folder / "params.json")
     if problem:
         config = next((row["config"] for row in reversed(rows) if isinstance(row.get("config"), dict)), {})
         problems.append(f"a params.json that {problem} (settings {'taken from result.json' if config else 'unknown'})")
-    config = {key: value for key, value in config.items() if key != contract.CODE}
     outcome, outcome_problems = read_outcome(folder / "outcome.json")
     if outcome_problems == [NO_OUTCOME] and (found := outcome_without(folder, rows)):
         outcome, outcome_problems = found, []
@@ -112,6 +111,7 @@ def outcome_without(folder: Path, rows: list[dict]) -> dict:
 
 
 def read_text(path: Path) -> str:
+    """What a text file holds; nothing where it cannot be read."""
     try:
         return path.read_text(errors="replace")
     except OSError:
@@ -211,7 +211,10 @@ def flat(row: dict, whole: Collection[str] = RAY_KEYS) -> dict:
 
 
 def measurements(name: str, values: list) -> tuple[np.ndarray, list[str]]:
-    """float64, NaN for what is missing or no number; and the problems. Text that says a number is that number."""
+    """One measurement of a trial as float64 [epochs], NaN for what is missing or no number; and the problems.
+
+    Text that says a number is that number.
+    """
     problems = []
     if not set(map(type, values)) <= {float, bool, NoneType} and not all(map(is_measurement, values)):
         if sample := unread(values):
@@ -273,4 +276,5 @@ def at(epochs: Columns, name: str, place: int) -> object:
 
 
 def finite(values: np.ndarray | None) -> np.ndarray:
+    """Those of the values [n] that are finite; none where there are no values."""
     return np.empty(0) if values is None else values[np.isfinite(values)]

@@ -76,10 +76,11 @@ def compare(
 ) -> pd.DataFrame:
     """Every comparison of the study as a row of COLUMNS: of the metric, of divergence, and interactions of two axes.
 
-    A difference is level a less level b. p_holm is corrected over all rows that could tell: an exact test whose
-    least possible p is 0.05 or more is left out (Tarone 1990, Biometrics 46). `decided` needs p_holm < 0.05, a design
-    that answers, and an estimate as started that does not disagree (`agree` is None where nothing broke). `population`
-    says where the difference holds. For an interaction level_a and level_b name the differences whose difference it is.
+    A difference is level a less level b, in units of the metric, or of the share of trials that diverged (0 to 1).
+    p_holm is corrected over all rows that could tell: an exact test whose least possible p is 0.05 or more is left out
+    (Tarone 1990, Biometrics 46). `decided` needs p_holm < 0.05, a design that answers, and an estimate as started that
+    does not disagree (`agree` is None where nothing broke). `population` says where the difference holds. For an
+    interaction level_a and level_b name the differences whose difference it is.
     """
     table = settings_table(trials, factors)
     reached = Reached(epochs, metric, mode)
@@ -108,12 +109,15 @@ def decided(frame: pd.DataFrame) -> pd.DataFrame:
 def metric_row(
     trials: pd.DataFrame, reached: Reached, sides: Sides, metric: str, design: Design, factors: list[Factor]
 ) -> dict:
+    """A row of COLUMNS: the difference of two levels in the metric, over pairs where enough trials pair."""
     row = start_row(trials, metric, sides, design)
     judge = paired_row if sides.is_paired else unpaired_row
     return row | judge(trials, reached, sides, factors)
 
 
 def start_row(trials: pd.DataFrame, what: str, sides: Sides, design: Design) -> dict:
+    """What a row of COLUMNS has before anything is estimated: names, counts of trials by side, of those that broke
+    (BAD) and of those of which it is not known."""
     row = {"what": what, "axis": sides.axis, "level_a": sides.a, "level_b": sides.b, "kind": design.word}
     row |= {"is_interaction": False, "is_paired": sides.is_paired, "reason": "", "agree": None}
     for side, own in (("a", sides.all_a), ("b", sides.all_b)):
@@ -124,7 +128,7 @@ def start_row(trials: pd.DataFrame, what: str, sides: Sides, design: Design) -> 
 
 
 def paired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: list[Factor]) -> dict:
-    """The two estimates over pairs."""
+    """The two estimates over pairs, as columns of COLUMNS; a reason in their place where too few pairs finished."""
     finished, started = paired_values(trials, reached, sides.pairs)
     whole = len(sides.pairs.drop_duplicates(["setting", "seed"]))
     found, all_of = (entries(each.assign(value=each["value_a"] - each["value_b"])) for each in (finished, started))
@@ -170,12 +174,12 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
 
 
 def num_seeds(ran: pd.DataFrame) -> int:
-    """How many the trials had; 0 where none is recorded (seed "")."""
+    """How many different seeds the rows have, by their column seed; 0 where none is recorded (seed "")."""
     return ran["seed"][ran["seed"] != ""].nunique()
 
 
 def trials_more(judged: Judged, a: pd.DataFrame, b: pd.DataFrame) -> dict:
-    """Of both levels, whatever is independent."""
+    """How many trials more the difference needs, of both levels; a and b: a row a trial that was measured."""
     return {"num_units_more": num_trials_more(judged.estimate, len(a), len(b)), "unit": "trials"}
 
 
@@ -188,6 +192,7 @@ def started_numbers(judged: Judged, a: pd.Series, b: pd.Series, num_broken: int,
 
 
 def values_of(a: pd.Series, b: pd.Series) -> dict:
+    """Means of the two sides."""
     return {"value_a": float(a.mean()), "value_b": float(b.mean())}
 
 
@@ -234,7 +239,7 @@ def better_in_pairs(differences: pd.Series, mode: str) -> float:
 
 
 def better_of_all(a: np.ndarray, b: np.ndarray, mode: str) -> float:
-    """The same over all pairs of one with another (Mann-Whitney)."""
+    """The same over all pairs of one of a [n] with one of b [m] (Mann-Whitney)."""
     a, b = (a, b) if mode == "max" else (-a, -b)
     ordered = np.sort(b)
     below, upto = np.searchsorted(ordered, a, "left"), np.searchsorted(ordered, a, "right")
@@ -270,7 +275,8 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
 
 
 def crossings(trials: pd.DataFrame, table: pd.DataFrame, factors: list[Factor]) -> Iterator[tuple]:
-    """For pairs of axes of two levels each: the trials, the sides of the first axis, the second and its levels."""
+    """For pairs of axes of two levels each, the first MOST_INTERACTIONS of them: trials, table, the sides of the first
+    axis, the second axis and its levels; what interaction_row takes. table: rows of pairing.settings_table."""
     two = [each for each in compared_factors(trials, factors) if len(present_levels(trials, each)) == 2]
     for first, second in list(combinations(two, 2))[:MOST_INTERACTIONS]:
         a, b = present_levels(trials, first)
@@ -293,7 +299,10 @@ def interaction_row(
     metric: str,
     design: Design,
 ) -> dict:
-    """How much larger the difference of the first axis is at one level of the second than at the other."""
+    """A row of COLUMNS: how much more the first axis makes at one level of the second than at the other.
+
+    table: a row a trial, as pairing.settings_table gives it; names: the two levels of the second axis.
+    """
     row = start_row(trials, metric, sides, design) | {
         "is_interaction": True,
         "crossed": (sides.axis, sides.a, sides.b, second.name, *names),
@@ -321,7 +330,8 @@ def interaction_row(
 
 
 def settings_of_pairs(table: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The cell (what both sides of a pair share) and the setting (also what one of them has) by these columns."""
+    """The columns cell and setting of pairs, each [pairs], by the columns of table (a row a trial): a cell is what both
+    sides of a pair share, a setting has also what only one of them has. pairs: columns a and b, places in table."""
     a, b = (table.loc[pairs[side]].reset_index(drop=True) for side in "ab")
     shared = [name for name in table if a[name].equals(b[name])]
     both = a.join(b, rsuffix=" of b")

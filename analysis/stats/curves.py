@@ -58,7 +58,7 @@ def medians(curves: pd.DataFrame, trials: pd.DataFrame, factor: Factor | None) -
 
 
 def some_of(curves: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The curves of at most so many trials, a sample by the hash of their folders' names: always the same one."""
+    """The rows of at most so many trials, a sample by the hash of their folders' names: always the same one."""
     folders = curves["folder"].unique()
     if len(folders) <= most:
         return curves
@@ -67,13 +67,13 @@ def some_of(curves: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def curve_ends(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """The last measured epoch of each curve, with the trial's outcome."""
+    """The last row of each curve, with a column for the trial's outcome."""
     last = curves.drop_duplicates("folder", keep="last")
     return last.merge(trials[["folder", "outcome"]], on="folder", how="left")
 
 
 def num_without_curve(curves: pd.DataFrame, trials: pd.DataFrame) -> int:
-    """Diverged and frozen trials that never had a finite epoch: they have no curve, and no cross either."""
+    """Diverged and frozen trials without a row in curves: they have no curve, and no cross either."""
     return int((~trials["folder"].isin(curves["folder"]) & trials["outcome"].isin(BAD)).sum())
 
 

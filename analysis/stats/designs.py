@@ -10,6 +10,8 @@ NO_SCHEDULERS = (None, "none", "fifo")
 
 @dataclass(frozen=True)
 class Design:
+    """How settings were chosen and trials stopped."""
+
     kind: str  # "factorial", "random", "adaptive" or "unknown"
     is_pruned: bool  # a scheduler stopped trials by what they had reached
     reason: str  # in words, what stands in the way of calling a difference an effect; empty where nothing does

@@ -27,6 +27,8 @@ VARIES = "significant in these settings on average, but the difference varies to
 
 @dataclass(frozen=True)
 class Judged:
+    """An estimate of a difference, with what it counts as independent and in which settings it holds."""
+
     estimate: Estimate
     unit: str  # what counts as independent: seeds, settings, pairs, trials
     population: str  # where the difference holds
@@ -35,7 +37,7 @@ class Judged:
 
 
 def entries(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a setting and seed: the mean of what was run more than once."""
+    """One row a cell, setting and seed: of what was run more than once the mean of each column of numbers."""
     keys = ["cell", "setting", "seed"]
     if not frame.duplicated(keys).any():
         return frame
@@ -43,7 +45,7 @@ def entries(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def paired_mean(frame: pd.DataFrame, num_seeds: int) -> Judged:
-    """The mean of `value`, a row a setting and seed; num_seeds: that were planned, whatever is left of them."""
+    """The mean of column value, a row a cell, setting and seed; num_seeds: planned, whatever is left of them."""
     found = crossed(layout_of(frame), frame["value"].to_numpy(float))
     by_seed = num_seeds > 1
     variance = found.variance if found.num_seeds > 1 or not by_seed else math.nan  # one seed is left: no spread of them
@@ -88,7 +90,8 @@ def of_seed(seed: pd.Series) -> str:
 
 
 def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
-    """Share of `a` less share of `b` (0 to 1), a row a setting and seed: t over units, p by flips of their signs.
+    """Share of column a less share of column b (0 to 1), a row a cell, setting and seed: t over units, p by flips of
+    their signs.
 
     Where all units are alike there is no spread: then Newcombe's interval for as many pairs as there are units.
     """
@@ -116,7 +119,10 @@ def paired_shares(frame: pd.DataFrame, num_seeds: int) -> Judged:
 
 
 def units_of(ran: Layout, value: np.ndarray, *, by_setting: bool) -> tuple[np.ndarray, float, float]:
-    """Each unit's part in the mean of differences [n], the standard error of the mean and its degrees of freedom."""
+    """Each unit's part in the mean of differences [units], the standard error of the mean and its degrees of freedom.
+
+    value: the differences [n], as they stand in `ran`; a unit is a setting (a cell of `ran`), or else a seed.
+    """
     of_units = np.bincount(ran.cell_of[ran.setting] if by_setting else ran.seed, ran.weight * value)
     if by_setting:
         num = len(of_units)
@@ -126,7 +132,10 @@ def units_of(ran: Layout, value: np.ndarray, *, by_setting: bool) -> tuple[np.nd
 
 
 def mcnemars_test(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """flipped_signs of independent pairs [n] of 0 and 1, exact for any number of them."""
+    """McNemar's exact p, and the least p that it can give, of independent pairs a [n], b [n] of 0 and 1.
+
+    The same as flipped_signs of their differences, exact for any number of them.
+    """
     from statsmodels.stats.contingency_tables import mcnemar
 
     only_a, only_b = int(np.sum(a > b)), int(np.sum(b > a))
@@ -152,7 +161,7 @@ def flipped_signs(values: np.ndarray) -> tuple[float, float]:
 
 
 def unpaired_mean(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
-    """Mean of a less mean of b; frames with columns cell (a configuration), seed and value.
+    """Mean of a less mean of b; frames with columns cell (a configuration), seed and value, a row a trial.
 
     The seeds of a configuration are not independent trials, and a seed is the same for all configurations.
     """
@@ -175,8 +184,8 @@ def unpaired_mean(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
 
 
 def clustered(ran_a: Layout, a: np.ndarray, ran_b: Layout, b: np.ndarray) -> tuple[float, float, float]:
-    """Mean of a less mean of b, its variance and degrees of freedom: configurations of each level by themselves, and
-    under seeds that are the same for both (and have the same numbers)."""
+    """Mean of a [n] less mean of b [m], its variance and degrees of freedom: configurations of each level by
+    themselves, and under seeds that are the same for both (and have the same numbers)."""
     found = [crossed(ran_a, a), crossed(ran_b, b)]
     apart = seed_effects(ran_a, a) - seed_effects(ran_b, b)
     by_seed = float(apart.var(ddof=1)) / len(apart)
@@ -188,8 +197,8 @@ def clustered(ran_a: Layout, a: np.ndarray, ran_b: Layout, b: np.ndarray) -> tup
 def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], str, str]:
     """The frames with one row a configuration (cell) and seed, what is independent in them, and where this holds.
 
-    Trials whose seed is not recorded are each by themselves; where both are of the same configuration, and of no other,
-    the seeds are independent.
+    a, b: columns cell, seed and value, a row a trial. Trials whose seed is not recorded are each by themselves; where
+    both are of the same configuration, and of no other, the seeds are independent.
     """
     sides = [
         entries(
@@ -208,8 +217,11 @@ def independent(a: pd.DataFrame, b: pd.DataFrame) -> tuple[list[pd.DataFrame], s
 
 
 def unpaired_shares(a: pd.DataFrame, b: pd.DataFrame) -> Judged:
-    """Share of a less share of b (`value` 0 or 1): Newcombe's interval and Fisher's p of trials, or t of configurations
-    under several seeds each, with p by permuting them (and t's, which knows of a seed's luck with a level)."""
+    """Share of a less share of b, frames with columns cell, seed and value (0 or 1), a row a trial.
+
+    Newcombe's interval and Fisher's p of trials, or t of configurations under several seeds each, with p by permuting
+    them (and t's, which knows of a seed's luck with a level).
+    """
     sides, unit, where = independent(a, b)
     shares = [side.groupby("cell", sort=False)["value"].mean().to_numpy() for side in sides]
     numbers, some = [len(side) for side in shares], [int((side > 0).sum()) for side in shares]

@@ -41,9 +41,9 @@ def event_counts(epochs: pd.DataFrame) -> pd.Series:
 
 
 def fates(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """A row a trial, in the order of `trials`: met_event, fate (lived, broke, cut) and what it scored at its end.
+    """A row a trial, in the order of `trials`: columns met_event, fate (lived, broke, cut) and end, its last score.
 
-    lived: its last planned epoch was validated, with a finite loss and at least one step taken.
+    lived: its last planned epoch was validated, with a finite loss and at least one step taken; else end is NaN.
     """
     last = epochs.sort_values("epoch", kind="stable").groupby("folder").tail(1).set_index("folder")
     own = last.reindex(trials["folder"])
@@ -78,6 +78,7 @@ def guard_table(trials: pd.DataFrame, epochs: pd.DataFrame, guards: list[str], m
 
 
 def row_of(fate: pd.DataFrame) -> dict:
+    """The numbers of COLUMNS of one group of trials; fate: a row a trial, as fates gives it."""
     met, lived = fate["met_event"], fate["fate"] == "lived"
     return {
         "num_trials": len(fate),

@@ -55,7 +55,7 @@ def importances(trials: pd.DataFrame, target: Target, factors: list[Factor]) -> 
 
 
 def judged(known: pd.DataFrame, target: Target, factors: list[Factor]) -> list[dict]:
-    """A row for each axis that varies among trials of which all values are known."""
+    """A row of COLUMNS, as a dictionary, for each axis that varies among `known`, the trials whose values are known."""
     values = target.values[known.index]
     varied = [factor for factor in factors if levels_or_numbers(known, factor).nunique() > 1]
     reason = too_little(values, len(varied))
@@ -108,7 +108,7 @@ def explained(trials: pd.DataFrame, values: pd.Series, factors: list[Factor]) ->
 
 
 def sampled(trials: pd.DataFrame) -> pd.DataFrame:
-    """At most MOST_FOR_FANOVA trials, by the hash of their folders' names: always the same ones."""
+    """At most MOST_FOR_FANOVA rows of trials, by the hash of their folders' names: always the same ones."""
     order = trials["folder"].map(name_hash)
     return trials.loc[order.sort_values(kind="stable").index[:MOST_FOR_FANOVA]]
 
@@ -120,7 +120,7 @@ def levels_or_numbers(trials: pd.DataFrame, factor: Factor) -> pd.Series:
 
 
 def evaluated(trials: pd.DataFrame, values: pd.Series, factors: list[Factor], how: str) -> dict[str, float]:
-    """Importance by axis, the sum 1; of all NaN where the evaluator finds nothing that differs."""
+    """Importance by axis, the sum 1; all NaN where nothing differs. how: "fanova" or "ped_anova"."""
     import optuna  # a second to import, and needed only here
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -140,6 +140,7 @@ def evaluated(trials: pd.DataFrame, values: pd.Series, factors: list[Factor], ho
 
 
 def evaluator(how: str, values: pd.Series):
+    """Optuna's evaluator; PED-ANOVA's compares the best tenth with all, or of values 0 and 1 the ones."""
     import optuna
 
     if how == "fanova":

@@ -46,7 +46,7 @@ def t_estimate(mean: float, standard_error: float, df: float, num_units: int, me
 
 
 def difference_estimate(a: np.ndarray, b: np.ndarray) -> Estimate:
-    """Mean of a less mean of b, unpaired, unequal variances (Welch 1947, Biometrika 34)."""
+    """Mean of a [n] less mean of b [m], unpaired, unequal variances (Welch 1947, Biometrika 34)."""
     if len(a) < 2 or len(b) < 2:
         return NOTHING
     errors = float(stats.sem(a)), float(stats.sem(b))
@@ -117,7 +117,7 @@ def joined(one: float, other: float, phi: float) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's step-down correction (1979) of p values [n]; nan stays, and does not count into the family."""
+    """Holm's step-down correction (1979) of p values [n], as [n]; nan stays, and does not count into the family."""
     from statsmodels.stats.multitest import multipletests
 
     corrected, known = np.full(len(p), np.nan), ~np.isnan(p)

@@ -7,7 +7,8 @@ from analysis.load.factors import Factor, numbers, settings_columns
 
 
 def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
-    """How many trials ended how, those not started included where the plan is known."""
+    """Columns outcome and num_trials: how many trials ended how, those not started included where `planned`, the number
+    of trials of the plan, is known."""
     counts = trials["outcome"].value_counts().to_dict()
     if planned is not None and planned > len(trials):
         counts["not started"] = planned - len(trials)
@@ -34,7 +35,8 @@ WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "out
 
 
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
-    """The diverged and frozen trials, the earliest first: settings, when and where it was seen, and why, if told."""
+    """A row a diverged or frozen trial, the earliest first: columns for its settings, when and where it was seen, and
+    why, where that is known."""
     found = trials[trials["outcome"].isin(BAD)]
     found = found.assign(outcome_epoch=event_epochs(found).astype(object))
     found = found.sort_values(["outcome_epoch", "outcome_step", "folder"], key=sortable, na_position="last")
@@ -66,7 +68,8 @@ def common_remedies(trials: pd.DataFrame) -> list[str]:
 
 
 def failures(trials: pd.DataFrame) -> pd.DataFrame:
-    """Trials that ended by an error or for want of memory, with what they said."""
+    """Columns trial, outcome, epoch, error_type and error_text: trials that ended by an error or for want of memory,
+    with what they said."""
     found = trials[trials["outcome"].isin(["failed", "out_of_memory"]) | trials["error_type"].notna()]
     return found[["trial", "outcome", "outcome_epoch", "error_type", "error_text"]].rename(
         columns={"outcome_epoch": "epoch"}

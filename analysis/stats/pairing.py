@@ -31,6 +31,7 @@ class Sides:
 
     @property
     def is_paired(self) -> bool:
+        """Whether FEWEST_PAIRS pairs are there, over several seeds or over as many settings."""
         found = self.pairs.drop_duplicates(["cell", "seed"])
         return len(found) >= FEWEST_PAIRS and (self.num_seeds > 1 or found["cell"].nunique() >= FEWEST_PAIRS)
 
@@ -40,15 +41,17 @@ class Sides:
 
 
 def compared_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:
+    """The choices of which at least two levels are there."""
     return [factor for factor in factors if factor.kind == "choice" and len(present_levels(trials, factor)) > 1]
 
 
 def level_pairs(names: list[str]) -> list[tuple[str, str]]:
+    """Every two levels; of more than MOST_LEVELS only neighbours."""
     return list(combinations(names, 2)) if len(names) <= MOST_LEVELS else list(pairwise(names))
 
 
 def settings_table(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
-    """Each trial's labels of all axes, an inactive one as "-", and its seed; what trials are paired by."""
+    """A row a trial, by which trials are paired: a column an axis, "-" where it is inactive, and column seed."""
     active = {factor.name: levels(trials, factor) for factor in factors}
     exact = {  # a range's values as they are: two learning rates may share a label
         factor.name: active[factor.name].where(
@@ -62,8 +65,11 @@ def settings_table(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
 
 
 def two_sides(trials: pd.DataFrame, table: pd.DataFrame, factor: Factor, a: str, b: str) -> Sides:
-    """A setting that exists only under one of the two levels (a type of mixed precision) is no part of the pairing:
-    each trial that has it pairs with the one that cannot have it. Repeated runs pair in their order."""
+    """The trials of levels a and b of a factor, and the pairs of them. table: a row a trial, from settings_table.
+
+    A setting that exists only under one of the two levels (a type of mixed precision) is no part of the pairing: each
+    trial that has it pairs with the one that cannot have it. Repeated runs pair in their order.
+    """
     level = levels(trials, factor)
     others = [name for name in table if name not in (factor.name, "seed")]
     absent = {side: table.loc[level == side, others].eq(INACTIVE).all() for side in (a, b)}
@@ -86,5 +92,5 @@ def two_sides(trials: pd.DataFrame, table: pd.DataFrame, factor: Factor, a: str,
 
 
 def numbered(table: pd.DataFrame, names: list[str]) -> pd.Series:
-    """A number for each combination of the columns' values."""
+    """A number for each combination of the columns' values, from 0 on; 0 for every row where no column is named."""
     return table.groupby(names, sort=False).ngroup() if names else pd.Series(0, index=table.index)

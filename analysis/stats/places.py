@@ -23,6 +23,7 @@ def best_points(ranked: pd.DataFrame, factor: Factor, factors: list[Factor], met
 
 
 def colouring(trials: pd.DataFrame, factors: list[Factor]) -> Factor | None:
+    """The factor by whose levels points are coloured: the first choice that is not the learning rate, if any."""
     return next(iter(curve_factors(trials, [factor for factor in factors if factor.name != "lr"])), None)
 
 

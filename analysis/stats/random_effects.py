@@ -123,7 +123,7 @@ def layout(cell: np.ndarray, setting: np.ndarray, seed: np.ndarray) -> Layout:
 
 
 def crossed(ran: Layout, value: np.ndarray) -> Crossed:
-    """Of differences [n] that ran so."""
+    """The mean and variances of differences `value` [n] that ran so; those without seeds by without_seeds."""
     means = np.bincount(ran.setting, value) / ran.counts
     effects = seed_effects(ran, value)
     cell_means = np.bincount(ran.cell_of, means * ran.share) + ran.missed @ effects
@@ -150,13 +150,16 @@ def crossed(ran: Layout, value: np.ndarray) -> Crossed:
 
 
 def seed_effects(ran: Layout, value: np.ndarray) -> np.ndarray:
-    """[S]: what each seed does to differences [n], settings taken out; their mean is 0."""
+    """[S]: what each seed does to differences `value` [n], settings taken out; their mean is 0."""
     means = np.bincount(ran.setting, value) / ran.counts
     return ran.inverse @ np.bincount(ran.seed, value - means[ran.setting], minlength=ran.num_seeds)
 
 
 def without_seeds(ran: Layout, cell_means: np.ndarray, spread: float) -> Crossed:
-    """One seed, or each setting under a seed of its own: the settings are what varies. Else no variance is known."""
+    """One seed, or each setting under a seed of its own: the settings are what varies. Else no variance is known (nan).
+
+    cell_means: [C]; spread: their variance.
+    """
     alone = ran.num_seeds == 1 or len(ran.setting) == ran.num_seeds == ran.num_cells
     variance = spread / ran.num_cells if alone else math.nan
     return Crossed(float(cell_means.mean()), variance, ran.num_cells - 1, 0.0, 0.0, *ran.numbers)

@@ -18,7 +18,8 @@ def name_hash(folder: object) -> int:
 
 
 def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
-    """All trials, the best first, with rank, best_<metric>, best_epoch; those without a measurement last, unranked."""
+    """All rows of trials, the best first, with columns rank, best_<metric> and best_epoch; those without a measurement
+    last, unranked."""
     score = f"best_{metric}"
     merged = trials.merge(best_epochs(epochs, metric, mode), on="folder", how="left")
     merged[score] = merged[score].astype(float).fillna(numbers(merged, "best_in_record"))  # of trials without lines
@@ -30,7 +31,7 @@ def rank_trials(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: s
 
 
 def without_a_step(ranked: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
-    """The trials whose best epoch came before a single step was taken: their score is that of the first weights."""
+    """The rows of trials whose best epoch came before a single step was taken: that is the first weights' score."""
     if not {"num_steps", "num_skipped_steps"} <= set(epochs):
         return ranked.iloc[:0]
     taken = (epochs["num_steps"] - epochs["num_skipped_steps"]).where(~epochs["rolled_back"])
@@ -40,6 +41,7 @@ def without_a_step(ranked: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranking_table(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
+    """The columns of the ranking that a reader sees: rank, trial, settings, score, end and cost; a row a trial."""
     names = [
         "rank",
         "trial",
@@ -92,7 +94,8 @@ def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataF
 
 
 def seed_spread(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> pd.DataFrame:
-    """The settings that ran with several seeds: how far apart the best of the seeds are."""
+    """Columns num_seeds and spread (in units of the metric), a row a setting that ran with several seeds: how far apart
+    the best of its seeds are."""
     score, names = f"best_{metric}", settings_columns(ranked, factors)
     if "seed" not in ranked:
         return pd.DataFrame({"num_seeds": [], "spread": []})

@@ -45,20 +45,22 @@ class Reached:
         self.least = 0.0 if is_score(metric, mode) else float(self._worst.min() if mode == "max" else self._worst.max())
 
     def at(self, folders: pd.Series, epochs: pd.Series) -> np.ndarray:
-        """The best value until those epochs; nan where a trial's first measurement came later."""
+        """The best value [n] of each of the trials (folders [n]) until those epochs [n]; nan where a trial's first
+        measurement came later. Every folder must have been measured."""
         codes = self._codes.reindex(folders).to_numpy("int64")
         places = np.searchsorted(self._keys, codes * FARTHEST + epochs.to_numpy("int64"), "right") - 1
         return np.where(self._keys[places] // FARTHEST == codes, self._best[places], nan) if len(codes) else np.zeros(0)
 
     def worst(self, folders: pd.Series) -> np.ndarray:
-        """The worst value that each measured; the metric's worst (0 of a score, else the study's) where none."""
+        """The worst value [n] that each trial measured; where none, the metric's worst (0, or the study's)."""
         return self._worst.reindex(folders).fillna(self.least).to_numpy(float)
 
 
 def paired_values(trials: pd.DataFrame, reached: Reached, pairs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The pairs of which both finished, and the pairs as started, with columns epoch, value_a and value_b.
 
-    Both of a pair are compared after as many epochs as both measured; beside a broken run the other counts whole.
+    pairs: columns a and b, places in trials. Both of a pair are compared after as many epochs as both measured; beside
+    a broken run the other counts whole.
     """
     folder = trials["folder"]
     ends = {side: trials["outcome"][pairs[side]].to_numpy() for side in "ab"}
@@ -84,7 +86,8 @@ def paired_values(trials: pd.DataFrame, reached: Reached, pairs: pd.DataFrame) -
 def unpaired_values(trials: pd.DataFrame, reached: Reached, sides: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The trials that finished, and all as started ("finished", "started"), with columns side, epoch and value.
 
-    All are compared at one epoch, the last that KEPT of each level's trials came to; those that did not are left out.
+    sides: a frame a side, whose column place says which trials. All are compared at one epoch, the last that KEPT of
+    each level's trials came to; those that did not are left out.
     """
     found = pd.concat([rows.assign(side=side) for side, rows in sides.items()], ignore_index=True)
     folder, outcome = (trials[name][found["place"]].reset_index(drop=True) for name in ("folder", "outcome"))

@@ -54,7 +54,7 @@ def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
 
 
 def costs(ranked: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
-    """Columns trial, outcome, cost_min, value, on_front: no other trial is as good for as little (Pareto)."""
+    """Columns trial, outcome, cost_min (minutes), value, on_front: no other trial is as good for as little (Pareto)."""
     found = pd.DataFrame(
         {
             "trial": ranked["trial"],
@@ -93,12 +93,14 @@ def parallel(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> tuple[
 
 
 def scaled_choice(trials: pd.DataFrame, factor: Factor) -> tuple[np.ndarray, list]:
+    """Places [trial] from 0 to 1 of the levels of a choice, nan where a trial has none; ticks (place, level)."""
     names = present_levels(trials, factor)
     at = {name: 0.5 if len(names) == 1 else number / (len(names) - 1) for number, name in enumerate(names)}
     return levels(trials, factor).map(at).to_numpy(float), [(place, name) for name, place in at.items()]
 
 
 def scaled_range(values: pd.Series, *, log: bool) -> tuple[np.ndarray, list]:
+    """Places [n] of values from 0, the lowest, to 1, the highest; ticks (place, text)."""
     log = log and bool((values.dropna() > 0).all())
     scaled = np.log(values.to_numpy(float)) if log else values.to_numpy(float)
     if not np.isfinite(scaled).any():

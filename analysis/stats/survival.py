@@ -41,7 +41,7 @@ def ends_of(trials: pd.DataFrame) -> Ends:
 
 
 def cumulative_incidence(ends: Ends) -> pd.DataFrame:
-    """The probability that a trial has diverged by the end of an epoch; a row an epoch in which a trial left.
+    """The probability that a trial has diverged by the end of an epoch; a row of COLUMNS an epoch that a trial left in.
 
     Aalen and Johansen (1978), in discrete time. The variance is Marubini and Valsecchi's (1995, chapter 10), the
     interval is 95 % on the scale of log(-log). Where that scale has no value (none, or all, diverged) it is Wilson's
@@ -85,6 +85,8 @@ def variance(
 
 
 def interval(share: float, variance: float, num_known: int) -> tuple[float, float]:
+    """The 95 % interval of an incidence by its variance, on the scale of log(-log); Wilson's over num_known where that
+    has no value."""
     if not 0 < share < 1 or not variance > 0:
         return share_interval(round(share * num_known), num_known)
     spread = NORMAL_QUANTILE * math.sqrt(variance) / abs(share * math.log(share))
@@ -92,7 +94,7 @@ def interval(share: float, variance: float, num_known: int) -> tuple[float, floa
 
 
 def incidence_by(trials: pd.DataFrame, factor: Factor) -> dict[str, pd.DataFrame]:
-    """A level's cumulative incidence, by the level's name."""
+    """A level's cumulative incidence (rows as cumulative_incidence gives them), by the level's name."""
     ends, level = ends_of(trials), levels(trials, factor)
     return {name: cumulative_incidence(ends[(level == name).to_numpy()]) for name in present_levels(trials, factor)}
 
