@@ -29,6 +29,8 @@ PACKAGES = ("segstudy", "torch", "torchvision", "albumentations", "ray", "optuna
 def new_manifest(name: str, space: Space, config: TrialConfig, options: Options, num_trials: int) -> dict[str, Any]:
     """study.json of a study that begins now; `data` is added when the data are there."""
     varied = set(space.axes) | {"seed"}
+    files = [f"{name} {file.sha256[:12]}" for name, file in sorted(config.code.items())]
+    code = {"code": ", ".join(files)} if files else {}  # for people; the configuration has the text
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
@@ -37,7 +39,8 @@ def new_manifest(name: str, space: Space, config: TrialConfig, options: Options,
         "interrupted": False,
         "space": space.to_dict(),
         "options": {**options.to_dict(), "epochs": config.epochs},
-        "fixed": {field: value for field, value in config.to_dict().items() if field not in varied},
+        "config": config.to_dict(),
+        "fixed": {**{key: value for key, value in config.to_dict().items() if key not in (*varied, "code")}, **code},
         "num_trials": num_trials,
         "provenance": provenance(),
     }
@@ -59,6 +62,13 @@ def read(folder: Path) -> dict[str, Any]:
             f"version that began it; python analysis/report.py {folder} reads it as it is"
         )
     return manifest
+
+
+def config_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The configuration that every trial starts from, as TrialConfig reads it."""
+    if "config" in manifest:
+        return manifest["config"]
+    return {**manifest["fixed"], **manifest["space"]["baseline"]}  # of a study begun by an older version
 
 
 def write(folder: Path, manifest: dict[str, Any]) -> None:

@@ -41,12 +41,17 @@ class ResultLines(JsonLoggerCallback):
             self._trial_files[trial].close()
             keep_lines_until(self._path(trial), result["epoch"] - 1)
             self._trial_files[trial] = self._path(trial).open("at")
-        super().log_trial_result(iteration, trial, result)
+        super().log_trial_result(iteration, trial, _without_code(result))
         self._epochs[trial] = result["epoch"]
 
     @staticmethod
     def _path(trial: Trial) -> Path:
         return Path(trial.local_path) / EXPR_RESULT_FILE
+
+
+def _without_code(result: dict[str, Any]) -> dict[str, Any]:
+    """The line without the text of a user's own files, which params.json has: it would be written at every epoch."""
+    return {**result, "config": {name: value for name, value in result["config"].items() if name != "code"}}
 
 
 class OutcomeWriter(Callback):

@@ -1,13 +1,14 @@
 """What a study was asked to do: the command line's options, complete, as they are written into study.json."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from search_spaces import Space
 from study.combinations import check_space, ends
+from study.own_code import default_head, with_files
 from trials.config import TrialConfig, checked
 from trials.measurements import METRICS, incomparable_along
 
@@ -72,19 +73,25 @@ class Options:
 
 
 def settle(
-    space: Space, preset: str, settings: Mapping[str, Any], metric: str = "val_dice"
+    space: Space,
+    preset: str,
+    settings: Mapping[str, Any],
+    metric: str = "val_dice",
+    folders: Sequence[Path] = (Path(),),
 ) -> tuple[Space, TrialConfig]:
     """The space with the settings fixed, and the configuration that every trial starts from (the baseline).
 
     A field's value is the axis's, else that of `settings`, else the space's, else the preset's, else the default.
+    folders: where the files lie that the space names as FILE.py:NAME.
     Raises ValueError, naming the field, for a value that some trial of the space could not have.
     """
     if "seed" in settings:
         raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
     if "metric" in {**space.fixed, **settings}:
         raise ValueError("metric is no setting of a study's trials; --metric says what is searched for and ranked by")
+    space, settings, code = with_files(space, settings, folders)
     space = space.fixing(settings)
-    fields = {**PRESETS[preset]["fields"], **space.fixed}
+    fields = {**PRESETS[preset]["fields"], **default_head(space, space.fixed, code), **space.fixed}
     for name, value in space.fixed.items():
         _check_field(space, name, value)
     if "seed" in space.fixed:
@@ -92,7 +99,9 @@ def settle(
     if fields.get("data_root"):
         fields["data_root"] = str(Path(fields["data_root"]).absolute())  # Ray's workers have another folder
     check_axes(space, fields)
-    return space, TrialConfig.from_dict({**fields, **space.baseline, "metric": metric})
+    return space, TrialConfig.from_dict(
+        {**fields, **space.baseline, "metric": metric, "code": {name: file.to_dict() for name, file in code.items()}}
+    )
 
 
 # Fields that are the study's, not a trial's: what may not be an axis, and why.

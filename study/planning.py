@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import torch
@@ -21,7 +22,9 @@ from trials.data.prepared import cache_folder
 from trials.numerics.capsule import MAX_VALIDATION
 from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import COPIES, MOST_COPIES
+from trials.own import is_own
 from trials.parts import build_model, data_source, is_data_prepared
+from trials.rehearsal import MOST_IMAGES
 from trials.state import save_interval
 
 NUM_PETS = {"train": 3312, "val": 368, "test": 3669}  # where they are still to be downloaded
@@ -32,6 +35,15 @@ BATCH_CHANNELS = 5  # float32: three colours, target and validity
 LAYER_ROW_BYTES, RESULT_BYTES, HISTORY_BYTES = 240, 2100, 1300  # a line of layers.jsonl, result.json, history.json
 MODEL_FIELDS = ("model", "upsample", "attention", "head", "width", "image_size", "batch_size")
 VARIED = (*MODEL_FIELDS, "optimizer", "on_divergence")  # what the estimate depends on
+
+
+class Network(NamedTuple):
+    """What of a network counts, in float32."""
+
+    num_parameters: int
+    num_buffers: int  # values in them
+    num_layers: int
+    activation_bytes: float  # kept for the backward pass of a batch
 
 
 @dataclass(frozen=True)
@@ -158,19 +170,21 @@ def _costs(variants: list[TrialConfig], num_images: dict[str, int]) -> list[Cost
 
 
 def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
-    num_parameters, num_buffers, num_layers, activations = _network(*(getattr(config, name) for name in MODEL_FIELDS))
+    of_network = {name: getattr(config, name) for name in MODEL_FIELDS}
+    network = _network(TrialConfig(**of_network, own=config.own, code=config.code))
+    num_parameters = network.num_parameters
     weights = 4 * num_parameters
-    state = weights * (1 + COPIES.get(config.optimizer, MOST_COPIES)) + 4 * num_buffers
+    state = weights * (1 + COPIES.get(config.optimizer, MOST_COPIES)) + 4 * network.num_buffers
     batch = config.batch_size * config.image_size**2 * BATCH_CHANNELS * 4
     num_train = config.train_limit or num_images["train"]
     steps = math.ceil(min(config.images_per_epoch or num_train, num_train) / config.batch_size)
     masks = (config.val_limit or num_images["val"]) * config.image_size**2 / 8
-    layers = num_layers * math.ceil(steps / SAMPLE_EVERY) * LAYER_ROW_BYTES  # an epoch
-    best = weights + 4 * num_buffers + masks
+    layers = network.num_layers * math.ceil(steps / SAMPLE_EVERY) * LAYER_ROW_BYTES  # an epoch
+    best = weights + 4 * network.num_buffers + masks
     interval = save_interval(config, num_parameters)
     num_saves = math.ceil(config.epochs / interval)
     logs = config.epochs * (layers + HISTORY_BYTES)
-    training = state + weights + activations + batch  # and the gradients
+    training = state + weights + network.activation_bytes + batch  # and the gradients
     recorder = state + weights + 2 * batch  # before the step; the change; the last two batches
     rollback = state if config.on_divergence == "rollback" else 0.0
     capsule = 2 * state + batch + MAX_VALIDATION * config.image_size**2 * BATCH_CHANNELS * 4
@@ -192,10 +206,15 @@ def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
 
 def _variants(space: Space, config: TrialConfig) -> Iterator[TrialConfig]:
     """Every network and optimiser of the space, at its largest width, image and batch."""
-    values = {name: _largest(space, name) for name in involved_axes(space, VARIED)}
+    values = {name: _largest(space, name) for name in involved_axes(space, (*VARIED, *own_axes(space)))}
     fixed = {**config.to_dict(), **{name: value for name, value in space.fixed.items() if name not in space.axes}}
     for chosen in combinations(space, values):
         yield TrialConfig.from_dict({**fixed, **chosen})
+
+
+def own_axes(space: Space) -> list[str]:
+    """The axes that are settings of a user's own code: a network may read any of them."""
+    return [name for name in space.axes if name.startswith("own.")]
 
 
 def _largest(space: Space, name: str) -> list[Value]:
@@ -207,24 +226,33 @@ def _largest(space: Space, name: str) -> list[Value]:
 
 
 @lru_cache(maxsize=256)
-def _network(*fields) -> tuple[int, int, int, int]:
-    """Parameters, values in buffers, layers, and bytes of activations kept for the backward pass, in float32."""
-    config = TrialConfig(**dict(zip(MODEL_FIELDS, fields, strict=True)))
+def _network(config: TrialConfig) -> Network:
+    """Of a configuration's network, whatever else it says. A user's own may not run without memory of its own."""
+    try:
+        return _measured(config, config.batch_size, "meta")
+    except Exception:  # a user's code may raise anything
+        if not is_own(config.model):
+            raise
+        return _measured(config, min(config.batch_size, MOST_IMAGES), "cpu")
+
+
+def _measured(config: TrialConfig, num_images: int, device: str) -> Network:
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         saved[id(tensor.untyped_storage())] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]), torch.device(device):
         model = build_model(config)
-        images_BCHW = torch.empty(config.batch_size, 3, config.image_size, config.image_size)
+        images_BCHW = torch.empty(num_images, 3, config.image_size, config.image_size)
         with saved_tensors_hooks(note, lambda tensor: tensor):
             outputs = model(images_BCHW)  # alive while `saved` is summed: ids stay unique
-            activations = sum(saved.values())
+            activations = sum(saved.values()) * config.batch_size / num_images
     del outputs
     layers = sum(1 for module in model.modules() if not list(module.children()))
-    return sum(p.numel() for p in model.parameters()), sum(b.numel() for b in model.buffers()), layers, activations
+    parameters, buffers = sum(p.numel() for p in model.parameters()), sum(b.numel() for b in model.buffers())
+    return Network(parameters, buffers, layers, activations)
 
 
 def _num_images(config: TrialConfig) -> dict[str, int]:

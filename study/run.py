@@ -20,11 +20,14 @@ from study.command_line import listing, options_of, parser, points_of
 from study.grid import grid
 from study.launch import Study, check_record, check_resources, connect, run_study
 from study.options import PRESETS, Options, check_metric, settle
+from study.own_code import place_of_space, try_out
 from study.planning import plan
 from study.ranking import best_trial
 from trials import checkpoint
 from trials.config import TrialConfig, checked, parse_settings
 from trials.outcome import BROKEN, INTERRUPTED
+from trials.own import changed as changed_files
+from trials.own import write_copies
 from trials.parts import describe
 from trials.predict import test_score
 
@@ -40,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.dry_run:
             return _dry_run(options)
-        with ExitStack() as held:
-            return _run(*_ready(options, held))
+        return run(options)[0]
     except BadInput as error:
         print(f"study.run: {error}", file=sys.stderr)
         return 2
@@ -50,6 +52,16 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
     finally:
         ray.shutdown()
+
+
+def run(options: argparse.Namespace) -> tuple[int, Path]:
+    """Runs the study that the options ask for to its end: its exit code, as of `main`, and its folder.
+
+    Raises BadInput, before anything has started.
+    """
+    with ExitStack() as held:
+        study, written = _ready(options, held)
+        return _run(study, written), study.folder
 
 
 class BadInput(Exception):
@@ -101,6 +113,7 @@ def _ready(options: argparse.Namespace, held: ExitStack) -> tuple[Study, dict[st
             held.enter_context(preconditions.new_folder(study.folder))
             held.enter_context(preconditions.sole_runner(study.folder))
             manifest.write_validation(study.folder, study.config)
+            write_copies(study.folder, study.config.code)
         written = {**written, "data": data, "finished": None, "interrupted": False}
         manifest.write(study.folder, written)
     print(f"study      {study.folder}\nquestion   {study.space.question}\ndashboard  {dashboard}", file=sys.stderr)
@@ -132,6 +145,8 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     if options.gpus_per_trial == 0:
         settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
     space, config = _settled(options.space, options.preset, settings, options.metric)
+    for note in try_out(space, config):
+        print(f"code       {note}", file=sys.stderr)
     points = points_of(options.points)
     asked = Options(
         preset=options.preset,
@@ -157,7 +172,7 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
 
 def _settled(space: str, preset: str, settings: dict[str, Any], metric: str) -> tuple[Space, TrialConfig]:
     try:
-        settled = settle(load_space(space), preset, settings, metric)
+        settled = settle(load_space(space), preset, settings, metric, place_of_space(space))
         check_metric(*settled)
         return settled
     except ValueError as error:
@@ -183,7 +198,9 @@ def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
         )
     if written["finished"]:
         raise ValueError(f"{folder} is finished; start another study, or renew its report: {_report_command(folder)}")
-    config = TrialConfig.from_dict({**written["fixed"], **space.baseline})
+    config = TrialConfig.from_dict(manifest.config_of(written))
+    for sentence in changed_files(config.code):
+        print(f"code       {sentence}", file=sys.stderr)
     asked = Options.from_dict(written["options"])
     return Study(folder, space, config, asked), written
 

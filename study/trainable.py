@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +18,7 @@ from trials.config import TrialConfig
 from trials.numerics.explaining.record import CAPSULE
 from trials.numerics.explaining.record import FILE as ACCOUNT
 from trials.outcome import line_of
+from trials.own import named_errors
 from trials.scores import objective
 from trials.training import EpochMetrics, run
 
@@ -43,13 +44,19 @@ def train_trial(params: dict[str, Any]) -> None:
         if newest and found and found > PurePosixPath(newest.path).name:  # Ray may not know of its last epochs
             for num in range(1, epoch + 1):
                 tune.report(reported(history[:num], config.metric))
-        for metrics in run(config, out=out, resume=found is not None):
+        for metrics in _named(run(config, out=out, resume=found is not None)):
             history.append(line_of(metrics))
             if metrics.diverged_cause:  # for the trial's log in the dashboard
                 print((out / ACCOUNT).read_text())
             if metrics.saved and (out / checkpoint.LAST).is_file():  # there is something to resume from
                 history_file.write_text(json.dumps(history))
             tune.report(reported(history, config.metric), checkpoint=_kept(out, metrics))
+
+
+def _named(epochs: Iterator[EpochMetrics]) -> Iterator[EpochMetrics]:
+    """The same epochs; an error within a user's own code names its line, and is one that Ray can pickle."""
+    with named_errors():
+        yield from epochs
 
 
 def _kept(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:

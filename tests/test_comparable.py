@@ -20,8 +20,8 @@ LOSS_AXIS = {"loss": {"kind": "choice", "values": ["bce", "dice"]}}
 
 
 def test_trials_and_analysis_agree_on_what_can_be_compared():
-    for metric, loss in itertools.product(METRICS, LOSSES):
-        for varied in [{name} for name in FIELDS] + [{"loss", name} for name in FIELDS]:
+    for metric, loss in itertools.product(METRICS, [*LOSSES, "mine.py:tversky"]):
+        for varied in [part for name in (*FIELDS, "own.tau") for part in ({name}, {"loss", name})]:
             ours = incomparable_along(metric, varied, {"loss": loss})
             assert comparable.incomparable_along(metric, varied, loss) == ours, (metric, loss, varied)
 
@@ -49,6 +49,10 @@ def test_what_a_metric_depends_on_is_a_setting(metric):
         ("val_dice", "image_size", "bce", ["image_size"]),
         ("train_loss", "augment", "bce", ["augment"]),
         ("val_loss", "augment", "bce", []),
+        ("val_loss", "own.tau", "mine.py:tversky", ["own.tau"]),
+        ("val_loss", "own.depth", "bce", []),
+        ("val_loss", "batch_size", "mine.py:tversky", ["batch_size"]),
+        ("val_dice", "own.tau", "mine.py:tversky", []),
     ],
 )
 def test_a_metric_is_compared_only_where_it_measures_the_same(metric, varied, loss, along):

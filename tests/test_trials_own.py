@@ -292,7 +292,7 @@ def test_two_files_of_one_name_are_refused(mine, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other/mine.py").write_text("")
     with pytest.raises(OwnError, match="two files of one name"):
-        read_files(["mine.py:TinyNet", "other/mine.py:f"], [Path()])
+        read_files([Path("mine.py"), Path("other/mine.py")])
 
 
 @pytest.mark.parametrize(

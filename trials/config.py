@@ -17,7 +17,7 @@ from trials.losses import LOSSES
 from trials.measurements import METRICS
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, check_size
 from trials.optimizers import OPTIMIZERS, SCHEDULES
-from trials.own import DOCS, SETTING, OwnFile, OwnSettings, is_own, parse_setting, parts_of
+from trials.own import DOCS, SETTING, OwnFile, OwnSettings, is_own, named_files, parse_setting, parts_of
 
 WHERE = "trials/config.py"
 FLOAT32_MAX = 3.4e38  # rounded down
@@ -114,8 +114,8 @@ class TrialConfig:
     device: str = _one_of("auto", ("auto", "cpu", "cuda"))  # auto: a GPU where there is one
     num_workers: int = _number(0, 0, 256)  # processes that load images
 
-    own: Mapping[str, Any] = field(default_factory=OwnSettings)  # `own.NAME`: settings of a user's own code
-    code: Mapping[str, OwnFile] = field(default_factory=dict)  # the files that values FILE.py:NAME are of
+    own: Mapping[str, Any] = field(default_factory=OwnSettings, hash=False)  # `own.NAME`: settings of a user's own code
+    code: Mapping[str, OwnFile] = field(default_factory=dict, hash=False)  # the files that values FILE.py:NAME are of
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrialConfig":
@@ -139,6 +139,10 @@ class TrialConfig:
         own = {f"own.{name}": value for name, value in self.own.items()}
         code = {"code": {name: file.to_dict() for name, file in self.code.items()}} if self.code else {}
         return {**{name: getattr(self, name) for name in FIELDS}, **own, **code}
+
+    def used_code(self) -> dict[str, OwnFile]:
+        """The files of a user's that this configuration runs; a study's trials hold those of all its levels."""
+        return named_files(self.code, (getattr(self, name) for name in OWN_FIELDS))
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(TrialConfig) if f.name not in ("own", "code")}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 LOSS = ("loss", "focal_gamma", "hard_fraction", "batch_size")
+OWN = ".py:"  # in the name of what is a user's own
 READ_BY_LOSS = {  # settings that only these losses look at: dice and hard_bce are taken over all pixels of a batch
     "focal_gamma": ("focal",),
     "hard_fraction": ("hard_bce",),
@@ -79,6 +80,16 @@ def incomparable_along(metric: str, varied: Iterable[str], settings: Mapping[str
     """
     varied = set(varied)
     found = varied & set(METRICS[metric].depends_on)
-    if "loss" in METRICS[metric].depends_on and "loss" not in varied:
-        found -= {name for name, losses in READ_BY_LOSS.items() if settings["loss"] not in losses}
+    depends_on = METRICS[metric].depends_on
+    if "loss" in depends_on and "loss" not in varied:
+        found -= {name for name, losses in READ_BY_LOSS.items() if not may_read(settings["loss"], name, losses)}
+    if "augment" in depends_on or (
+        "loss" in depends_on and OWN in settings["loss"]
+    ):  # own code may read any of its own
+        found |= {name for name in varied if name.startswith("own.")}
     return sorted(found)
+
+
+def may_read(loss: str, name: str, losses: tuple[str, ...]) -> bool:
+    """Whether the loss looks at the setting, which `losses` do; a user's own may be taken over a whole batch."""
+    return loss in losses or (OWN in loss and name == "batch_size")

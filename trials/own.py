@@ -91,18 +91,23 @@ def shortened(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: short(value) if is_own(value) else value for name, value in values.items()}
 
 
-def read_files(references: Iterable[str], folders: Sequence[Path]) -> dict[str, OwnFile]:
-    """The files that these references name, by their names without folders; looked for in the folders, in their order.
+def find(reference: str, folders: Sequence[Path]) -> Path:
+    """The file that the reference names, in the first of the folders that has it; OwnError where none has."""
+    file, _ = parts_of(reference)
+    path = next((folder / file for folder in folders if (folder / file).is_file()), None)
+    if path is None:
+        places = " or ".join(str(folder.absolute()) for folder in folders)
+        raise OwnError(f"{reference}: there is no file {file} in {places}")
+    return path
 
-    Raises OwnError for a file that is not there, that cannot be run alone elsewhere, or two of one name.
+
+def read_files(paths: Iterable[Path]) -> dict[str, OwnFile]:
+    """These files by their names without folders.
+
+    Raises OwnError for a file that cannot be run alone elsewhere, and for two of one name.
     """
     files: dict[str, OwnFile] = {}
-    for reference in references:
-        file, _ = parts_of(reference)
-        path = next((folder / file for folder in folders if (folder / file).is_file()), None)
-        if path is None:
-            places = " or ".join(str(folder.absolute()) for folder in folders)
-            raise OwnError(f"{reference}: there is no file {file} in {places}")
+    for path in paths:
         found = OwnFile(_text_of(path), str(path.absolute()))
         other = files.setdefault(path.name, found)
         if other.text != found.text:
@@ -123,6 +128,12 @@ def parse_setting(text: str) -> Value:
         if math.isfinite(value):
             return value
     return text
+
+
+def named_files(files: Mapping[str, OwnFile], values: Iterable[object]) -> dict[str, OwnFile]:
+    """Those of the files that one of the values names."""
+    named = {parts_of(value)[0] for value in values if is_own(value)}  # type: ignore[arg-type]  is_own: a text
+    return {name: file for name, file in files.items() if name in named}
 
 
 def changed(files: Mapping[str, OwnFile]) -> list[str]:

@@ -98,7 +98,7 @@ def load_model(
     content = checkpoint.load(path)
     changed = {"data_root": str(Path(data_root).absolute())} if data_root else {}
     config = checkpoint.config_of(content, device="auto", **changed)
-    check_trusted(config.code, trust_code, path)
+    check_trusted(config.used_code(), trust_code, path)
     device = pick_device("auto")
     model = build_model(config)
     model.load_state_dict(content["model"])

@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from trials.config import OWN_FIELDS, TrialConfig
 from trials.data.mask_files import BACKGROUND, BORDER, PET
 from trials.losses import Loss
-from trials.own import DOCS, OwnError, is_own, load, named_errors, read_files, short
+from trials.own import DOCS, OwnError, find, is_own, load, named_errors, read_files, short
 from trials.parts import build_augment, build_loss, build_model, build_optimizer, build_schedule, takes_logits
 
 MOST_IMAGES = 2
@@ -26,7 +26,7 @@ def with_own_code(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     `head` becomes "logits" where it is not given and a user's loss takes them. Raises OwnError where that cannot be.
     """
     named = {name: values[name] for name in OWN_FIELDS if is_own(values.get(name))}
-    code = read_files(named.values(), [folder])
+    code = read_files(find(reference, [folder]) for reference in named.values())
     settled = {**values, **{name: short(reference) for name, reference in named.items()}}
     if code:
         settled["code"] = {name: file.to_dict() for name, file in code.items()}
@@ -61,7 +61,8 @@ def check_own_settings(configs: Iterable[TrialConfig]) -> None:
     if "config" in read:  # it may read any
         return
     if unread := sorted(unread - read):
-        those = f"{', '.join(sorted(files))} take {', '.join(sorted(read))}" if files else "no code of your own is used"
+        takes = ", ".join(sorted(read)) or "none"
+        those = f"{', '.join(sorted(files))} take {takes}" if files else "no code of your own is used"
         raise OwnError(f"own.{unread[0]} is read by nothing: {those} ({DOCS})")
 
 

@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         captured = capsule.read(options.capsule)
         run = TrialRun.of(captured)
-        check_trusted(run.config.code, options.trust_code, options.capsule)
+        check_trusted(run.config.used_code(), options.trust_code, options.capsule)
         device = pick_device(options.device)
         with named_errors():
             if options.from_first:
@@ -55,9 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def last_step(
-    captured: Capsule, run: TrialRun, device: torch.device, why: bool, budget_s: float | None = None
-) -> None:
+def last_step(captured: Capsule, run: TrialRun, device: torch.device, why: bool, budget_s: float | None = None) -> None:
     """Prints what the step of the event does; and why, if that is asked for. budget_s: for the search; None: as it was.
 
     A search that was cut short is said after its outcome.

@@ -69,6 +69,7 @@ def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, Columns]:
     if problem:
         config = next((row["config"] for row in reversed(rows) if isinstance(row.get("config"), dict)), {})
         problems.append(f"a params.json that {problem} (settings {'taken from result.json' if config else 'unknown'})")
+    config = {key: value for key, value in config.items() if key != contract.CODE}
     outcome, outcome_problems = read_outcome(folder / "outcome.json")
     if outcome_problems == [NO_OUTCOME] and (found := outcome_without(folder, rows)):
         outcome, outcome_problems = found, []

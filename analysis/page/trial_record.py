@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load.columns import TRIAL_COLUMNS, setting_of
-from analysis.load.contract import BAD
+from analysis.load.contract import BAD, CODE, OWN
 from analysis.load.json_files import is_number, read_object, scalar
 from analysis.load.study import Study
 from analysis.load.trial import untried
@@ -36,10 +36,19 @@ class TrialPart:
     capsule: str | None  # its folder, in the trial's
     is_ours: bool = True  # made by this project, which can run it again
     is_here: bool = True  # its folder is there
+    own_files: Path = Path()  # where the study keeps copies of a user's own code
 
     @property
     def command(self) -> str | None:
-        return run_again(self.settings, self.name) if self.settings and self.is_ours else None
+        if not self.settings or not self.is_ours:
+            return None
+        named = {key: f"{self.own_files.as_posix()}/{value}" for key, value in self.settings.items() if is_own(value)}
+        return run_again({**self.settings, **named}, self.name)
+
+
+def is_own(value: object) -> bool:
+    """Whether a setting's value is FILE.py:NAME, of a user's own code."""
+    return isinstance(value, str) and OWN in value
 
 
 def part_record(part: TrialPart) -> dict:
@@ -72,12 +81,13 @@ def trial_part(study: Study, row: dict, curves: Mapping[str, Points]) -> TrialPa
         folder=str(row["folder"]),
         outcome=str(row["outcome"]),
         row=row,
-        settings={key: scalar(value) for key, value in settings.items()},
+        settings={key: scalar(value) for key, value in settings.items() if key != CODE or not study.is_ours},
         curves=curves,
         account=account,
         capsule=capsule_of(path),
         is_ours=study.is_ours,
         is_here=path.is_dir(),
+        own_files=study.folder / "own",
     )
 
 

@@ -5,6 +5,8 @@ As trials/measurements.py has it, which the analysis does not import; tests/test
 
 from collections.abc import Iterable, Mapping
 
+from analysis.load.contract import OWN
+
 LOSS = ("loss", "focal_gamma", "hard_fraction", "batch_size")
 READ_BY_LOSS = {
     "focal_gamma": ("focal",),
@@ -34,8 +36,15 @@ def incomparable_along(metric: str, varied: Iterable[str], loss: str | None) -> 
     depends_on, varied = DEPENDS_ON.get(metric, ()), set(varied)
     found = varied & set(depends_on)
     if "loss" in depends_on and "loss" not in varied and loss is not None:
-        found -= {name for name, losses in READ_BY_LOSS.items() if loss not in losses}
+        found -= {name for name, losses in READ_BY_LOSS.items() if not may_read(loss, name, losses)}
+    if "augment" in depends_on or ("loss" in depends_on and OWN in (loss or OWN)):  # own code may read any of its own
+        found |= {name for name in varied if name.startswith("own.")}
     return sorted(found)
+
+
+def may_read(loss: str, name: str, losses: tuple[str, ...]) -> bool:
+    """Whether the loss looks at the setting, which `losses` do; a user's own may be taken over a whole batch."""
+    return loss in losses or (OWN in loss and name == "batch_size")
 
 
 def varied_settings(*studies: Mapping) -> tuple[set[str], str | None]:

@@ -13,7 +13,7 @@ from analysis.load.factors import Factor
 from analysis.page import words
 from analysis.page.blocks import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
 from analysis.page.sparklines import sparkline
-from analysis.page.trial_record import CURVES, TrialPart, diagnosis, evidence, shared_settings
+from analysis.page.trial_record import CURVES, TrialPart, diagnosis, evidence, is_own, shared_settings
 from analysis.page.wording import count, show, show_setting
 from analysis.page.words import OUTCOMES
 from analysis.stats.outcomes import unknown_divergences
@@ -140,7 +140,8 @@ def commands(part: TrialPart, folder: Path) -> list[Block]:
         made.append(Command("Re-runs it alone, from the code's folder:", part.command))
     if part.capsule:
         path = from_here(folder / part.folder / part.capsule)
-        text = shlex.join(["python", "-m", "trials.replay", path.as_posix(), "--why"])
+        trust = ["--trust-code"] if any(map(is_own, part.settings.values())) else []
+        text = shlex.join(["python", "-m", "trials.replay", path.as_posix(), "--why", *trust])
         made.append(Command("Re-runs the step at which it diverged, and says why:", text))
     return made
 

@@ -133,4 +133,3 @@ def gaps(captured: Capsule) -> list[str]:
     if described and (types := sorted(set(left_out(described)))):
         notes.append(f"the batch held values that a capsule cannot keep, and that are None now: {', '.join(types)}")
     return notes
-

@@ -156,9 +156,7 @@ def _update(optimizers: tuple[Optimizer, ...], scaler: GradScaler | None) -> boo
         return False
     for optimizer in optimizers:
         scaler.step(optimizer)
-    return any(
-        float(is_inf) for optimizer in optimizers for is_inf in scaler._found_inf_per_device(optimizer).values()
-    )
+    return any(float(is_inf) for optimizer in optimizers for is_inf in scaler._found_inf_per_device(optimizer).values())
 
 
 def num_wrong_saturated(outputs: Tensor, gradient: Tensor) -> int:

@@ -107,6 +107,4 @@ def _largest(activation_max: float) -> float:
 
 def layer_lines(layers: Iterable[LayerRow], epoch: int) -> list[dict[str, Any]]:
     """Rows for layers.jsonl; what is not finite is null."""
-    return [
-        {"epoch": epoch} | {name: finite_or_none(value) for name, value in asdict(row).items()} for row in layers
-    ]
+    return [{"epoch": epoch} | {name: finite_or_none(value) for name, value in asdict(row).items()} for row in layers]
