@@ -9,7 +9,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values, without an order."""
+    """One of a few values, without an order. Raises ValueError where there is none, or one twice."""
 
     values: tuple[Value, ...]
 
@@ -26,7 +26,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Uniform:
-    """A real number, every value from `low` to `high` equally likely."""
+    """A real number, every value from `low` to `high` equally likely.
+
+    Raises ValueError unless both are finite and low < high.
+    """
 
     low: float
     high: float
@@ -40,7 +43,10 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """A positive real number whose logarithm is uniform, from `low` to `high`."""
+    """A positive real number whose logarithm is uniform, from `low` to `high`.
+
+    Raises ValueError unless both are finite and 0 < low < high.
+    """
 
     low: float
     high: float
@@ -56,7 +62,7 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class IntRange:
-    """A whole number from `low` to `high`, both included."""
+    """A whole number from `low` to `high`, both included. Raises ValueError unless both are whole and low < high."""
 
     low: int
     high: int
@@ -85,6 +91,8 @@ class Space:
     baseline: a value for every axis; this configuration runs first.
     conditions: axis -> (other axis, value); the axis exists only where the other one has that value.
     asks: the axes that the question is about, which the report answers first; empty where it is about all of them.
+
+    Raises ValueError, naming the space, where these do not fit each other.
     """
 
     name: str
@@ -182,7 +190,7 @@ class Space:
 
 
 def space_from_dict(data: Mapping) -> Space:
-    """The space that `Space.to_dict` wrote down."""
+    """The space that `Space.to_dict` wrote down. Raises KeyError where a part of it is missing."""
     kinds = {kind: axis_type for axis_type, kind in KINDS.items()}
 
     def axis_from(entry: Mapping) -> Axis:

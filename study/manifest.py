@@ -77,7 +77,7 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Strict JSON, whole or not at all."""
+    """Strict JSON, whole or not at all. Raises ValueError for NaN and infinity."""
     partial = path.with_name(f".{path.name}.part")
     partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
     partial.replace(path)

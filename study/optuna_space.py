@@ -23,7 +23,7 @@ class SuggestFrom:
 
 
 def suggest(trial: optuna.Trial, name: str, axis: Axis) -> Value:
-    """The trial's value on the axis."""
+    """The trial's value on the axis. Raises TypeError for an axis that is none of ours."""
     match axis:
         case Choice(values):
             return trial.suggest_categorical(name, values)  # type: ignore[return-value]  # one of `values`

@@ -47,7 +47,7 @@ def place_of(results: str, name: str) -> Path:
 
 
 def check_unused(folder: Path) -> None:
-    """Raises ValueError where the folder exists, FileNotFoundError or PermissionError where it cannot be made."""
+    """Raises FileExistsError where the folder exists, ValueError where it cannot be made."""
     if folder.exists():
         goes_on = "--resume goes on with it" if (folder / "study.json").is_file() else "it holds no study to go on with"
         raise FileExistsError(f"{folder} exists; {goes_on}, another --name starts a new study")
@@ -167,7 +167,10 @@ def check_same_data(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
-    """Makes the study's folder; what breaks off before its first trial leaves none behind."""
+    """Makes the study's folder; what breaks off before its first trial leaves none behind.
+
+    Raises FileExistsError where another process has made it by now.
+    """
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True)
