@@ -29,6 +29,7 @@ FRAMES = ("trials", "epochs", "ranked")  # arguments that mean the same everywhe
 ARRAYS = {"Tensor", "ndarray", "NDArray"}
 SHAPE = re.compile(
     r"\[[\w.]+(?:,[\w.*+/() -]+|[\w.*+/() -]*\d)*\]"  # [n], [B, 1, H, W], [..., 3], [2 * n + 1]
+    r"|\b[A-Z],(?:\w|\.\.\.)|\b[BN]?C?HWC?\b"  # B,1,H,W, H,W,3, BCHW
     r"|\b[Ss]calars?\b|\b(?:any|same|their|its|whatever) shapes?\b"
 )
 SHAPE_IN_NAME = re.compile(r"_[A-Z][A-Z0-9]*$")  # images_BCHW
@@ -199,6 +200,19 @@ def test_a_public_docstring_says_what_a_caller_must_know(room, check):
     faults = {str(each): check(each) for each in PUBLIC if room_of(each.path) == room}
     said = [f"{name} lacks {', '.join(lacking)}" for name, lacking in faults.items() if lacking]
     assert not said, f"{len(said)} docstrings:\n" + "\n".join(said)
+
+
+def test_every_python_file_that_the_code_names_is_there():
+    paths = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")]
+    there = {"/".join(path.split("/")[start:]) for path in paths for start in range(path.count("/") + 1)}
+    there |= {"FILE.py", "mine.py"}  # a user's
+    named = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in [*FILES, ROOT / "segstudy.py"]
+        for name in re.findall(r"[\w/]+\.py\b", path.read_text())
+        if name not in there
+    }
+    assert not named
 
 
 def test_the_frames_that_functions_need_not_describe_are_described_in_their_room():

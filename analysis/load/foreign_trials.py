@@ -1,4 +1,4 @@
-"""A trial that was not made here -> its row and its lines, as trial_files.py reads ours; and how Ray says it ended."""
+"""A trial that was not made here -> its row and its lines, as trial.py reads ours; and how Ray says it ended."""
 
 import math
 import re

@@ -6,7 +6,7 @@ from html import escape
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 90, 44, 14, 6  # px
 MOST_POINTS = 150  # of a line; of longer ones, every second epoch, or third ...
-LOG_RATIO = 30  # as in charts.py
+LOG_RATIO = 30  # as in analysis/figures/canvas.py
 
 Points = Sequence[tuple[int, float]]  # epoch, value; finite
 
