@@ -3,6 +3,7 @@
     python benchmarks/fault_injection.py --half open          # what the diagnosis may be built on
     python benchmarks/fault_injection.py --half held_out      # what it is judged by, once
     python benchmarks/fault_injection.py --fault NAME
+    python benchmarks/fault_injection.py --network smp_unet   # the same faults in a plain loop under segstudy.watch
 
 A fault (benchmarks/faults) changes the state or the batch right before a training step. Judged are cause, phase and
 module (a prefix is enough) against the truth that stands beside the injector. Rows go to --out as JSON lines.
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import trials.training
 from benchmarks.faults import BASE, FAULTS, Fault, fault_named, half
+from benchmarks.faults.in_loop import can_be_planted, planted_in_loop, truth_of
 from trials.config import TrialConfig
-from trials.numerics.explaining.record import FILE
+from trials.numerics.explaining.record import DivergenceRecord, read
 
+NETWORKS = ("ours", "smp_unet")  # a trial of ours; or a plain loop of a foreign network under segstudy.watch
 NONE = "(no alarm)"
 BUDGET_S = 5.0  # for remedies and modules, which are not judged here
 
@@ -35,6 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--half", choices=("open", "held_out"))
     parser.add_argument("--fault", help="a part of names")
+    parser.add_argument("--network", choices=NETWORKS, default="ours")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, help="a file for the rows, JSON lines; what it has is not run again")
     options = parser.parse_args()
@@ -42,13 +47,15 @@ def main() -> None:
         fault.name
         for fault in FAULTS
         if (not options.half or half(fault) == options.half) and (not options.fault or options.fault in fault.name)
+        if options.network == "ours" or can_be_planted(fault)
     ]
-    started, rows = time.perf_counter(), [row for row in rows_of(options.out) if row["fault"] in chosen]
+    started = time.perf_counter()
+    rows = [row for row in rows_of(options.out) if row["fault"] in chosen and row["network"] == options.network]
     chosen = [name for name in chosen if name not in {row["fault"] for row in rows}]
     with multiprocessing.get_context("spawn").Pool(
         options.processes, initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        for row in pool.imap_unordered(judged, chosen):
+        for row in pool.imap_unordered(partial(judged, network=options.network), chosen):
             rows.append(row)
             if not row["right"]:
                 print(f"{row['fault']}: wanted {row['truth']}, got {row['found']} ({row['where']})", flush=True)
@@ -61,35 +68,40 @@ def main() -> None:
 
 def rows_of(path: Path | None) -> list[dict[str, Any]]:
     """The rows that a run before has left."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path and path.is_file() else []
+    rows = [json.loads(line) for line in path.read_text().splitlines()] if path and path.is_file() else []
+    return [{"network": "ours", **row} for row in rows]
 
 
-def judged(name: str) -> dict[str, Any]:
-    """The fault's truth beside what divergence.json says, as a row."""
+def judged(name: str, network: str = "ours") -> dict[str, Any]:
+    """The fault's truth beside what divergence.json says, as a row. network: of NETWORKS."""
     fault = fault_named(name)
-    with tempfile.TemporaryDirectory() as out:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
         started = time.perf_counter()
-        told = planted(fault, Path(out))
+        record = planted(fault, out) if network == "ours" else planted_in_loop(fault, out, BUDGET_S)
         seconds = time.perf_counter() - started
     truth = {"cause": fault.cause, "phase": fault.phase, "module": fault.module}
-    found = {key: told.get(key, NONE) for key in truth}
+    truth = truth if network == "ours" else truth_of(fault)
+    diagnosis = record.diagnosis if record else None
+    found = {key: getattr(diagnosis, key) if diagnosis else NONE for key in truth}
     right = {
         "cause": found["cause"] == truth["cause"],
         "phase": truth["phase"] is None or found["phase"] == truth["phase"],
         "module": truth["module"] is None or is_within(found["module"], truth["module"]),
     }
     return {
+        "network": network,
         "fault": name,
         "half": half(fault),
         "truth": truth,
         "found": found,
         "judged": right,
         "right": all(right.values()),
-        "where": told.get("where"),
-        "steps_late": told["step"] - fault.first_step if told else None,
-        "remedies": [remedy["name"] for remedy in told.get("remedies", []) if remedy["worked"]],
-        "float32_modules": told.get("float32_modules"),
-        "diagnosis_s": told.get("diagnosis_s"),
+        "where": record.where if record else None,
+        "steps_late": record.event.step - fault.first_step if record and network == "ours" else None,
+        "remedies": [remedy.name for remedy in diagnosis.remedies if remedy.worked] if diagnosis else [],
+        "float32_modules": diagnosis.float32_modules if diagnosis else None,
+        "diagnosis_s": record.diagnosis_s if record else None,
         "seconds": seconds,
     }
 
@@ -99,8 +111,8 @@ def is_within(module: str | None, truth: str) -> bool:
     return module is not None and (module == truth or module.startswith(f"{truth}."))
 
 
-def planted(fault: Fault, out: Path) -> dict[str, Any]:
-    """Trains with the fault; divergence.json's content, {} where there is none."""
+def planted(fault: Fault, out: Path) -> DivergenceRecord | None:
+    """Trains a trial of ours with the fault; None where nothing went wrong."""
     config = TrialConfig.from_dict({**BASE, **fault.config, "diagnosis_budget_s": BUDGET_S})
     step = trials.training.train_step
 
@@ -115,7 +127,7 @@ def planted(fault: Fault, out: Path) -> dict[str, Any]:
                 pass
     finally:
         trials.training.train_step = step
-    return json.loads((out / FILE).read_text()) if (out / FILE).is_file() else {}
+    return read(out)
 
 
 def confusion(rows: list[dict[str, Any]]) -> str:

@@ -94,10 +94,10 @@ def test_an_overflow_is_at_the_same_step_and_place_on_a_cpu_as_on_a_gpu(name, pe
         device: planted(dataclasses.replace(fault, config={**fault.config, "device": device}), tmp_path / device)
         for device in ("cuda", "cpu")
     }
-    seen = ("where", "step", "phase", "module")
-    assert [on["cuda"][key] for key in seen] == [on["cpu"][key] for key in seen]
+    seen = {device: (one.where, one.event, one.diagnosis.phase, one.diagnosis.module) for device, one in on.items()}
+    assert seen["cuda"] == seen["cpu"]
     first = step_of(tmp_path / "cuda" / CAPSULE, traced=True).first
-    assert (first.phase, first.module) == (on["cuda"]["phase"], on["cuda"]["module"])
+    assert (first.phase, first.module) == (seen["cuda"][2], seen["cuda"][3])
 
 
 @pytest.mark.parametrize("cause", ["scale_collapse", "loss_domain", "bad_data", "optimizer_instability"])

@@ -40,5 +40,5 @@ def keep_above(scaler: GradScaler, floor: float) -> None:
 
     Apex, DeepSpeed and Megatron have a floor, torch has not.
     """
-    if floor > 0 and scaler._scale is not None:
+    if floor > 0 and scaler.is_enabled():
         scaler._scale.clamp_(min=floor)

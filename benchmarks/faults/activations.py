@@ -148,7 +148,8 @@ def channel_grows(model: str, module: str, first_step: int, factor: float, **con
         conv = state.model.get_submodule(module)
         channel = int(conv.weight.sum(dim=(1, 2, 3)).argmax())
         conv.weight[channel] *= factor
-        conv.bias[channel] *= factor
+        if conv.bias is not None:
+            conv.bias[channel] *= factor
 
     return _overflow("conv_channel_grows", model, module, first_step, change, **config)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -60,11 +61,19 @@ def to_batch(images_u8: Tensor, trimaps_u8: Tensor, border: str, device: torch.d
     """uint8 B,H,W,3 and B,H,W -> a Batch on the device."""
     images_u8 = images_u8.to(device, non_blocking=True)
     trimaps = trimaps_u8.to(device, non_blocking=True).unsqueeze(1)
-    mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = imagenet_statistics(device)
     images = (images_u8.permute(0, 3, 1, 2).float().contiguous() / 255 - mean) / std
     pet = (trimaps == PET) | (trimaps == BORDER) if border == "pet" else trimaps == PET
     valid = trimaps != BORDER if border == "ignore" else torch.ones_like(trimaps)
     return Batch(images, pet.float(), valid.float())
+
+
+@cache
+def imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """ImageNet's mean and standard deviation, each 1,3,1,1, float32; brought to the device once, which waits for it."""
+    with torch.inference_mode(False):  # an evaluation may be the first to ask, training goes on with the same tensors
+        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return mean, std
 
 
 def written_masks(trimaps_NHW: np.ndarray, border: str) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map
 
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.rerun import on_device, to_train_mode
@@ -114,6 +114,7 @@ class LoopRun:
     def __init__(self, build: Build, loss: LossOf, *, loss_in_autocast: bool = True, factor: float = 1.0):
         self._build, self._loss = build, loss
         self.loss_in_autocast = loss_in_autocast  # else the network alone runs in it
+        self.puts_finite = False  # 0.5 in place of outputs that are not finite: no loss refuses that
         self.factor = factor  # of the loop's loss over the given one: 1 / n where n batches are accumulated
 
     def build(self, device: torch.device) -> Training:
@@ -121,11 +122,20 @@ class LoopRun:
         return self._build(device)
 
     def loss(self, model: nn.Module, batch: Any, settings: StepSettings) -> StepLoss:
-        """See `Run`. Raises TypeError where the loss is no scalar, ValueError where it opens autocast itself."""
+        """See `Run`. Raises TypeError where the loss is no scalar, ValueError where it opens autocast itself.
+
+        What the loss raises is passed on, but where the outputs are not finite: binary cross entropy refuses those, and
+        the loss is NaN then.
+        """
         with self._outputs_of(model, settings) as outputs, ExitStack() as stack:
             if self.loss_in_autocast:
                 stack.enter_context(settings.autocast(device_of(model)))
-            value = self._loss(model, batch)
+            try:
+                value = self._loss(model, batch)
+            except (RuntimeError, ValueError):
+                if all(bool(torch.isfinite(output).all()) for output in outputs):
+                    raise
+                value = torch.stack([output.float().sum() for output in outputs]).sum() * torch.nan
         if not isinstance(value, Tensor) or value.numel() != 1:
             kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise TypeError(f"loss(model, batch) gave {kind}; it must give a scalar tensor")
@@ -149,12 +159,14 @@ class LoopRun:
                 check_autocast(model, settings)
             depth += 1
 
-        def leave(module: nn.Module, inputs: Any, result: Any) -> None:
+        def leave(module: nn.Module, inputs: Any, result: Any) -> Any:
             nonlocal depth
             depth -= 1
             if depth == 0:
                 stack.close()
+                result = tree_map(finite_instead, result) if self.puts_finite else result
                 outputs[:] = [leaf for leaf in tree_leaves(result) if can_be_non_finite(leaf)]
+            return result
 
         handles = [each.register_forward_pre_hook(enter) for each in outermost(networks)]
         handles += [each.register_forward_hook(leave, always_call=True) for each in outermost(networks)]
@@ -164,6 +176,11 @@ class LoopRun:
             stack.close()
             for handle in handles:
                 handle.remove()
+
+
+def finite_instead(value: Any) -> Any:
+    """A tensor with 0.5 for what is not finite; anything else as it is."""
+    return torch.nan_to_num(value, nan=0.5, posinf=0.5, neginf=0.5) if can_be_non_finite(value) else value
 
 
 def device_of(model: nn.Module) -> str:
@@ -184,23 +201,43 @@ def check_autocast(model: nn.Module, settings: StepSettings) -> None:
 def calibrated(run: LoopRun, capsule: Capsule, settings: StepSettings, device: torch.device) -> str | None:
     """Finds whether the loop's loss ran under autocast, and its factor; in words where the loss given is another one.
 
-    The graph of the loss is compared with the recorded one, and its value with the loop's.
+    The graph of the loss is compared with the recorded one, and its value with the loop's. Raises what the loss raises.
     """
-    recorded = [own[0] for own in capsule.facts["losses"] if len(own) == 1 and own[0] is not None]
-    wanted = capsule.facts.get("loss_graph")
+    wanted = tuple(capsule.facts.get("loss_graph") or ())
+    places = (True, False) if settings.dtype is not None else (True,)
     found: dict[bool, tuple[tuple[str, ...], float]] = {}
-    for inside in (True, False):
+    refused: Exception | None = None
+    for inside in places:
         run.loss_in_autocast = inside
-        training = run.build(device)
-        put_together(training, capsule.state)
-        to_train_mode(training.model, capsule.facts.get("eval_modules", ()))
+        try:
+            found[inside] = _graph_and_value(run, capsule, settings, device)
+        except (RuntimeError, ValueError) as error:  # CUDA refuses binary cross entropy under autocast, for one
+            refused = refused or error
+    if refused and not found:
+        raise refused
+    same = [inside for inside, (graph, _) in found.items() if graph == wanted]
+    run.loss_in_autocast = (same or list(found))[0]
+    return _compare_values(run, capsule, found[run.loss_in_autocast][1])
+
+
+def _graph_and_value(
+    run: LoopRun, capsule: Capsule, settings: StepSettings, device: torch.device
+) -> tuple[tuple[str, ...], float]:
+    """Of the first captured batch's loss."""
+    training = run.build(device)
+    put_together(training, capsule.state)
+    to_train_mode(training.model, capsule.facts.get("eval_modules", ()))
+    run.puts_finite = True
+    try:
         loss = run.loss(training.model, on_device(capsule.batches[0], device), settings)
-        found[inside] = graph_of(loss.loss, loss.outputs), float(loss.loss.detach())
-        if settings.dtype is None:
-            break
-    same = [inside for inside, (graph, _) in found.items() if wanted and list(graph) == list(wanted)]
-    run.loss_in_autocast = same[0] if same else True
-    value = found[run.loss_in_autocast][1]
+    finally:
+        run.puts_finite = False
+    return graph_of(loss.loss, loss.outputs), float(loss.loss.detach())
+
+
+def _compare_values(run: LoopRun, capsule: Capsule, value: float) -> str | None:
+    """Sets the run's factor where the loop divided its loss by the number of batches; in words where it is another."""
+    recorded = [own[0] for own in capsule.facts["losses"] if len(own) == 1 and own[0] is not None]
     if not recorded or not 0 < abs(value) < float("inf"):
         return None
     ratio, num = recorded[0] / value, len(capsule.batches)

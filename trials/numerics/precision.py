@@ -99,7 +99,8 @@ def no_autocast(device_type: str) -> Iterator[None]:
     with ExitStack() as stack:
         if any(isinstance(mode, CudaPolicy) for mode in _get_current_function_mode_stack()):
             stack.enter_context(torch._C.DisableTorchFunction())
-        stack.enter_context(torch.autocast(device_type, enabled=False))
+        if torch.amp.is_autocast_available(device_type):
+            stack.enter_context(torch.autocast(device_type, enabled=False))
         yield
 
 
@@ -108,7 +109,7 @@ def autocast_in_force(device_type: str) -> tuple[torch.dtype, bool] | None:
     for mode in reversed(_get_current_function_mode_stack()):
         if isinstance(mode, CudaPolicy):
             return mode.dtype, True
-    if torch.is_autocast_enabled(device_type):
+    if torch.amp.is_autocast_available(device_type) and torch.is_autocast_enabled(device_type):
         return torch.get_autocast_dtype(device_type), device_type == "cuda"
     return None
 

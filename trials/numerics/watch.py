@@ -27,8 +27,8 @@ PLACES = ("outputs", "loss", "loss_scale", "weights", "buffers")  # the order in
 STEPS_LATE = 16  # at most, after which the host knows of an event where each look would wait for the device
 MAX_SKIPPED_RUN = 50  # steps that GradScaler skips in a row
 MAX_BATCHES = 64  # whose gradients are accumulated before one update; more are not kept for a re-run
-GONE_BELOW = 2.0**-23  # the largest gradient at the outputs: two of float16's smallest steps
-VAL_LOSS_RATIO, VAL_LOSS_PATIENCE = 3.0, 2  # a validation loss this many times the best, so often in a row
+GONE_SHARE = 0.5  # of the gradients at the outputs: more that vanish, under a scale below 1, and nothing is learnt
+VAL_LOSS_PATIENCE = 2  # how often in a row a validation loss may be too high
 
 
 class Watch:
@@ -37,7 +37,8 @@ class Watch:
     model: any nn.Module, or several by name (the two of a GAN, say). optimizer: one, or a sequence. scaler: the
     loop's GradScaler, where it has one. out: a folder that gets capsule/ and divergence.json when something goes
     wrong, and layers.jsonl. steps_late: at most how many steps after the event `broken` becomes true; None: 0 on a
-    CPU, STEPS_LATE elsewhere, where looking at each step would wait for the device.
+    CPU, STEPS_LATE elsewhere, where looking at each step would wait for the device. max_val_loss_ratio: see
+    `validation`.
 
     Raises ValueError where a record of an earlier run lies in `out`, and for arguments that are none of these.
     """
@@ -50,6 +51,7 @@ class Watch:
         scaler: GradScaler | None = None,
         out: str | Path,
         steps_late: int | None = None,
+        max_val_loss_ratio: float = 3.0,
     ):
         networks, optimizers = checked(model, optimizer)
         self.out = free_folder(Path(out))
@@ -71,6 +73,7 @@ class Watch:
         self._skipped_run = 0
         self._graph: tuple[str, ...] | None = None  # of the loss, from the first step that shows it
         self._autocast: tuple[torch.dtype, bool] | None = None
+        self._max_val_loss_ratio = max_val_loss_ratio
         self._best_val_loss, self._num_high = float("inf"), 0
         self.num_steps = 0
         self.event: Divergence | None = None
@@ -140,9 +143,9 @@ class Watch:
         update = self._recorder.after_step(loss, None if scale is None else scale.clone(), skipped)
         self._first.note("weights", update.weights_finite, step)
         self._first.note("buffers", update.buffers_finite, step)
-        if scale is not None and seen.gradients:
-            largest = torch.stack(seen.gradients).max().float()  # NaN where one of them is
-            self._first.note("loss_scale", ~((largest <= GONE_BELOW) & (scale.reshape(()) < 1)), step)
+        if scale is not None and seen.vanished:
+            share = torch.stack(seen.vanished).min()
+            self._first.note("loss_scale", ~((share > GONE_SHARE) & (scale.reshape(()) < 1)), step)
         self._skipped_run = self._skipped_run + 1 if skipped else 0
 
     def _look(self, *, wait: bool = False) -> None:
@@ -157,14 +160,14 @@ class Watch:
     def validation(self, loss: float | Tensor, batch: Any = None) -> None:
         """Tells the loss of a validation, in evaluation mode; lower is better. After it `broken` may be true.
 
-        An event is a loss that is not finite, or VAL_LOSS_PATIENCE in a row above VAL_LOSS_RATIO times the best.
+        An event is a loss that is not finite, or VAL_LOSS_PATIENCE in a row above max_val_loss_ratio times the best.
         batch: one that the loss was measured on: with it `explain` can tell whether BatchNorm's statistics are to
         blame. float(loss) waits for the device.
         """
         if self.event:
             return
         value = float(loss)
-        is_high = not value <= VAL_LOSS_RATIO * self._best_val_loss
+        is_high = not value <= self._max_val_loss_ratio * self._best_val_loss
         self._num_high = self._num_high + 1 if is_high else 0
         is_finite = abs(value) < float("inf")
         if is_finite and self._num_high < VAL_LOSS_PATIENCE:
@@ -192,6 +195,7 @@ class Watch:
             "is_whole": self._is_whole,
             "loss_graph": self._graph,
             "eval_modules": [name for name, each in self.training.model.named_modules() if name and not each.training],
+            "max_val_loss_ratio": self._max_val_loss_ratio,
             "head": self._layers.head,
             "headroom": self._layers.headroom(),
             "usual_largest": largest_by_name(self._recorder.batches_before(moment)),

@@ -84,8 +84,10 @@ def diagnosed(
                 found = diagnose(captured, run, known, budget_s, place)
                 return found, notes, compared(captured, rerun(captured, run, known.settings, device=place))
             except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:  # of the user's loss
-                failed = Diagnosis.impossible(f"{type(error).__name__}: {error}")
-        return failed, notes, None
+                text = f"{type(error).__name__}: {error}"
+        if not (known.batch_problem or not_finite_batch(captured)):
+            return Diagnosis.impossible(text), notes, None
+        notes.append(f"running the step again raised {text}")
     problem = known.batch_problem or not_finite_batch(captured)
     facts = Facts(event=captured.where, batch=problem)
     if problem:
@@ -100,6 +102,7 @@ def knowledge_of(captured: Capsule) -> Knowledge:
         settings=StepSettings.from_dict(facts["settings"]),
         head=tuple(facts.get("head") or ()),
         batch_problem=far_above(captured),
+        max_val_loss_ratio=facts.get("max_val_loss_ratio", 3.0),
     )
 
 

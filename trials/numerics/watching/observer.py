@@ -20,6 +20,7 @@ from trials.numerics.finite import can_be_non_finite
 from trials.numerics.precision import autocast_in_force
 
 MAX_GRAPH_NODES = 200  # of the loss's graph that are compared
+GONE_BELOW = 2.0**-23  # two of float16's smallest steps: half of it is one, a quarter of it nothing
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Observed:
 
     outputs: tuple[Tensor, ...] = ()  # of the last call of the network: its floating-point tensors
     losses: list[Tensor] = field(default_factory=list)  # those that were differentiated, before they were scaled
-    gradients: list[Tensor] = field(default_factory=list)  # largest magnitude at each output, of the scaled loss
+    vanished: list[Tensor] = field(default_factory=list)  # of each output, the share of gradients that vanish in half
     autocast: tuple[torch.dtype, bool] | None = None  # in force when the network was called: dtype, CUDA's lists
     graph: tuple[str, ...] = ()  # autograd's nodes between the last loss and the network
     attempted: set[int] = field(default_factory=set)  # optimisers by index: GradScaler was asked for their step
@@ -93,7 +94,7 @@ class Observer:
         seen.outputs = tuple(leaf for leaf in tree_leaves(outputs) if can_be_non_finite(leaf))
         for output in seen.outputs:
             if output.requires_grad and output.dtype == torch.float16:
-                output.register_hook(lambda gradient: seen.gradients.append(gradient.detach().abs().amax()))
+                output.register_hook(lambda gradient: seen.vanished.append(vanished_share(gradient)))
 
     @contextmanager
     def _wrapped_scaler(self, seen: Observed, announce: Callable[[], None], with_graph: bool) -> Iterator[None]:
@@ -145,6 +146,11 @@ def outermost(networks: Mapping[str, nn.Module]) -> list[nn.Module]:
             if any(True for _ in module.parameters()):
                 found.setdefault(id(module), module)
     return list(found.values())
+
+
+def vanished_share(gradient: Tensor) -> Tensor:
+    """The share of values that float16 cannot tell from zero, or hardly; one that is not finite is none of them."""
+    return (gradient.detach().abs() <= GONE_BELOW).float().mean()
 
 
 def graph_of(loss: Tensor, outputs: tuple[Tensor, ...]) -> tuple[str, ...]:

@@ -1,0 +1,182 @@
+"""The same faults planted into a plain training loop of a network that is not ours, under segstudy.watch.
+
+The network is segmentation_models_pytorch's Unet with a resnet18 of three stages and no pretrained weights. A fault
+names modules of our networks; here it meets their counterparts: the module of the same type at the same share of the
+way through. A late fault is planted after WARM_UP steps, whatever its number is.
+"""
+
+import math
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+import segstudy
+from benchmarks.faults.fault import BASE, STEPS_AFTER, Fault
+from trials.config import TrialConfig
+from trials.data.loader import Batch
+from trials.losses import Loss
+from trials.numerics.explaining.record import DivergenceRecord
+from trials.numerics.precision import autocast
+from trials.optimizers import advance
+from trials.parts import (
+    build_loss,
+    build_model,
+    build_optimizer,
+    build_schedule,
+    prepared_data,
+    train_loader,
+    validation_images,
+)
+
+WARM_UP = 16
+HEAD = "segmentation_head"
+UNUSED = ("encoder.layer3", "encoder.layer4")  # stages that an encoder of depth 3 holds and does not run
+CPU = torch.device("cpu")
+
+
+def network(head: str) -> nn.Module:
+    """Images B,3,H,W -> B,1,H,W: probabilities or logits."""
+    activation = "sigmoid" if head == "sigmoid" else None
+    return smp.Unet(
+        "resnet18", encoder_weights=None, encoder_depth=3, decoder_channels=(16, 8, 8), activation=activation
+    )
+
+
+class Renamed:
+    """A network whose modules answer to the names that ours have."""
+
+    def __init__(self, network: nn.Module, names: dict[str, str]):
+        self._network, self._names = network, names
+
+    def get_submodule(self, name: str) -> nn.Module:
+        """The counterpart of our module."""
+        return self._network.get_submodule(self._names[name])
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self._network(images)
+
+    def __deepcopy__(self, memo: dict) -> "Renamed":
+        return Renamed(deepcopy(self._network, memo), self._names)
+
+
+@dataclass
+class LoopState:
+    """What faults may change."""
+
+    model: Renamed
+    optimizer: Optimizer
+    scheduler: LRScheduler
+    scaler: GradScaler
+    step: int
+
+
+def counterparts(ours: nn.Module, theirs: nn.Module) -> dict[str, str]:
+    """Each convolution and each BatchNorm of ours: the one of theirs at the same share of the way."""
+    names: dict[str, str] = {}
+    for kinds in ((nn.Conv2d, nn.ConvTranspose2d), (nn.BatchNorm2d,)):
+        mine, other = (
+            [name for name, each in net.named_modules() if isinstance(each, kinds) and not name.startswith(skipped)]
+            for net, skipped in ((ours, ("head",)), (theirs, (HEAD, *UNUSED)))
+        )
+        for place, name in enumerate(mine):
+            names[name] = other[round(place / (len(mine) - 1) * (len(other) - 1))]
+    return names | {"head.0": f"{HEAD}.0", "head": HEAD}
+
+
+def can_be_planted(fault: Fault) -> bool:
+    """Whether the network has what the fault changes: its convolutions have no bias."""
+    return fault.kind != "conv_bias_grows"
+
+
+def truth_of(fault: Fault) -> dict[str, str | None]:
+    """What a perfect diagnoser says of the fault here."""
+    names = names_of(TrialConfig.from_dict({**BASE, **fault.config}))
+    return {"cause": fault.cause, "phase": fault.phase, "module": names.get(fault.module) if fault.module else None}
+
+
+def names_of(config: TrialConfig) -> dict[str, str]:
+    """The counterparts of the modules of the network that the configuration names."""
+    return counterparts(build_model(config), network(config.head))
+
+
+def planted_in_loop(fault: Fault, out: Path, budget_s: float) -> DivergenceRecord | None:
+    """Trains in a plain loop with the fault; None where the watch saw nothing."""
+    config = TrialConfig.from_dict({**BASE, **fault.config})
+    torch.manual_seed(config.seed)
+    with fault.around():
+        model, names = network(config.head), names_of(config)
+        optimizer = build_optimizer(config, model.parameters())
+        scaler = GradScaler("cpu", init_scale=config.loss_scale_init, enabled=config.amp)
+        if config.amp:
+            scaler._lazy_init_scale_growth_tracker(CPU)  # a fault may change the scale before the first step
+        prepared = prepared_data(config)
+        loader = train_loader(config, prepared, CPU)
+        num_steps = config.epochs * len(loader)
+        first = max(1, fault.first_step - WARM_UP)
+        scheduler = build_schedule(config, optimizer, num_steps)
+        state = LoopState(Renamed(model, names), optimizer, scheduler, scaler, first - 1)
+        ratio = config.max_val_loss_ratio
+        watch = segstudy.watch(model, optimizer, scaler=scaler, out=out, max_val_loss_ratio=ratio)
+        validation = validation_images(config, prepared, 32, CPU)
+        loss = build_loss(config)
+        _train(fault, config, model, state, watch, loader, validation, loss)
+        if not watch.broken:
+            return None
+        return watch.explain(lambda net, batch: loss_of(loss, net(batch["images"]), batch), budget_s=budget_s).record
+
+
+def loss_of(loss: Loss, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """The loss of a batch's outputs, in float32."""
+    return loss(outputs.float(), batch["targets"], batch["valid"])
+
+
+def _train(
+    fault: Fault,
+    config: TrialConfig,
+    model: nn.Module,
+    state: LoopState,
+    watch: Any,
+    loader: Any,
+    validation: Batch,
+    loss: Loss,
+) -> None:
+    """Until it breaks, or STEPS_AFTER steps after the fault began. An error of the loss ends it, as in any loop."""
+    dtype = torch.float16 if config.amp else None
+    batches = (batch for epoch in range(1, config.epochs + 1) for batch in loader.batches(epoch))
+    model.train()
+    for batch in batches:
+        state.step += 1
+        if state.step >= fault.first_step:
+            batch = fault.plant(state, batch)
+        try:
+            with watch.step(vars(batch)):
+                state.optimizer.zero_grad()
+                with autocast("cpu", dtype):
+                    outputs = model(batch.images)
+                value = loss_of(loss, outputs, vars(batch))
+                state.scaler.scale(value).backward()
+                state.scaler.step(state.optimizer)
+                state.scaler.update()
+        except (RuntimeError, ValueError):
+            return
+        advance(state.scheduler)
+        if fault.cause == "running_stats_explosion" and state.step % len(loader) == 0:
+            watch.validation(_validation_loss(model, validation, loss), vars(validation))
+        if watch.broken or state.step >= fault.first_step + STEPS_AFTER:
+            return
+
+
+@torch.no_grad()
+def _validation_loss(model: nn.Module, batch: Batch, loss: Loss) -> float:
+    model.eval()
+    outputs = model(batch.images)
+    model.train()
+    return float(loss_of(loss, outputs, vars(batch))) if torch.isfinite(outputs).all() else math.nan
