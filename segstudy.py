@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.load.study import Study
+    from trials.lightning_callback import LightningCallback
 
 COMMANDS = {
     "study": ("study.run", "many trainings from a search space"),
@@ -43,7 +44,18 @@ _ours("trials")
 
 from trials.numerics.watch import Watch as watch  # noqa: E402
 
-__all__ = ["load_study", "run_study", "watch"]
+__all__ = ["LightningCallback", "load_study", "run_study", "watch"]
+
+
+def __getattr__(name: str) -> Any:
+    """LightningCallback, which needs an optional dependency: imported when it is asked for."""
+    if name != "LightningCallback":
+        raise AttributeError(f"module 'segstudy' has no attribute {name!r}; it has {', '.join(__all__)}")
+    try:
+        from trials.lightning_callback import LightningCallback
+    except ModuleNotFoundError as error:
+        raise ImportError(f"segstudy.LightningCallback needs {error.name}: pip install 'segstudy[lightning]'") from None
+    return LightningCallback
 
 
 def load_study(folder: str | Path, metric: str | None = None, mode: str | None = None) -> "Study":

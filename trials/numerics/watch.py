@@ -157,6 +157,11 @@ class Watch:
         if self.event:
             self._write()
 
+    def finish(self) -> None:
+        """Looks at every step until now, waiting for the device: after it `broken` is true of the last one, too."""
+        if self.event is None:
+            self._look(wait=True)
+
     def validation(self, loss: float | Tensor, batch: Any = None) -> None:
         """Tells the loss of a validation, in evaluation mode; lower is better. After it `broken` may be true.
 
