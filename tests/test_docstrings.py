@@ -5,6 +5,7 @@ function that is one short `return` needs no words where its name and its annota
 """
 
 import ast
+import builtins
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ ARRAYS = {"Tensor", "ndarray", "NDArray"}
 SHAPE = re.compile(
     r"\[[\w.]+(?:,[\w.*+/() -]+|[\w.*+/() -]*\d)*\]"  # [n], [B, 1, H, W], [..., 3], [2 * n + 1]
     r"|\b[A-Z],(?:\w|\.\.\.)|\b[BN]?C?HWC?\b"  # B,1,H,W, H,W,3, BCHW
-    r"|\b[Ss]calars?\b|\b(?:any|same|their|its|whatever) shapes?\b"
+    r"|\b[Ss]calars?\b|\bshapes?\b"  # of any shape, in their shapes
 )
 SHAPE_IN_NAME = re.compile(r"_[A-Z][A-Z0-9]*$")  # images_BCHW
 COLUMNS = re.compile(r"\bcolumns?\b|\brows?\b", re.IGNORECASE)
@@ -91,7 +92,7 @@ class Definition:
 
     def words_on(self, field: ast.AnnAssign) -> str:
         """The comment beside a field, and the class's docstring."""
-        return self.lines[field.end_lineno - 1].partition("#")[2] + self.docstring
+        return self.lines[field.end_lineno - 1].partition("#")[2] + " " + self.docstring
 
 
 def definitions(path: Path) -> list[Definition]:
@@ -135,11 +136,25 @@ def own_nodes(node: ast.AST) -> list[ast.AST]:
 
 
 def raised(node: ast.AST) -> set[str]:
-    """The errors of `raise X(...)` and `raise X`; those of `raise` and `raise error` are of others."""
-    raises = [each.exc for each in own_nodes(node) if isinstance(each, ast.Raise) and each.exc is not None]
+    """The errors of `raise X(...)` and `raise X` that leave a body; `raise` and `raise error` pass on others."""
+    names = errors_of(own_nodes(node))
+    for each in (each for each in own_nodes(node) if isinstance(each, ast.Try)):
+        caught = set().union(*(names_in(handler.type) for handler in each.handlers))
+        names -= {name for name in errors_of(own_nodes(ast.Module(each.body, []))) if is_one_of(name, caught)}
+    return names - NO_ERRORS
+
+
+def errors_of(nodes: list[ast.AST]) -> set[str]:
+    raises = [each.exc for each in nodes if isinstance(each, ast.Raise) and each.exc is not None]
     kinds = [each.func if isinstance(each, ast.Call) else each for each in raises]
     names = {each.attr if isinstance(each, ast.Attribute) else ast.unparse(each) for each in kinds}
-    return {name for name in names if name[0].isupper()} - NO_ERRORS
+    return {name for name in names if name[0].isupper()}
+
+
+def is_one_of(name: str, others: set[str]) -> bool:
+    """Whether an error is one of these or, where it is Python's own, a kind of one."""
+    own, kinds = vars(builtins).get(name), [vars(builtins)[each] for each in others if each in vars(builtins)]
+    return name in others or (own is not None and issubclass(own, tuple(kinds)))
 
 
 def lacks_docstring(each: Definition) -> list[str]:
