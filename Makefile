@@ -8,7 +8,7 @@ BROWSER := chromium chromium-driver
 APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
 # These start Ray, each a cluster of its own: apart from the others, that none waits too long.
-STUDIES := tests/test_study_run.py tests/test_study_own.py
+STUDIES := tests/test_study_run.py tests/test_study_own.py tests/test_examples.py
 
 .PHONY: study test browser test-slow test-gpu bench faults lint setup
 .DEFAULT_GOAL := study

@@ -48,7 +48,7 @@ EXPLORED: dict[str, dict[str, Any]] = {
     "cosine": dict(schedule="cosine"),
     "cosine_per_batch": dict(schedule="cosine_per_batch"),
     "flip": dict(augment="flip"),
-    "report_augment": dict(augment="report"),
+    "report_augment": dict(augment="lab2"),
     "images256": dict(train_limit=256, epochs=100),
     "images256_lr1e-2": dict(train_limit=256, epochs=100, lr=1e-2),
     "width16": dict(width=16, epochs=150),

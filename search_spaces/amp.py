@@ -1,4 +1,4 @@
-"""The report's failure: does half precision break the training, and which head and half format break it?"""
+"""The Lab 2 report's failure: does half precision break the training, and which head and half format break it?"""
 
 from search_spaces.space import Choice, LogUniform, Space
 

@@ -20,7 +20,7 @@ SPACE = Space(
         "batch_size": Choice((8, 16, 32)),
         "amp": Choice((False, True)),
         "amp_dtype": Choice(("float16", "bfloat16")),
-        "augment": Choice(("none", "flip", "report")),
+        "augment": Choice(("none", "flip", "lab2")),
     },
     baseline={
         "model": "unet",

@@ -1,4 +1,4 @@
-"""The report's first question: UNet or ResNet34+UNet (report, figures 3 and 4), and its idea of attention."""
+"""The Lab 2 report's first question: UNet or ResNet34+UNet (figures 3 and 4), and its idea of attention."""
 
 from search_spaces.space import Choice, LogUniform, Space
 

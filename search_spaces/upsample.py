@@ -1,4 +1,4 @@
-"""The report's second question: a learned upsampling layer against an interpolation (report, figures 6 and 7)."""
+"""The Lab 2 report's second question: a learned upsampling layer against an interpolation (figures 6 and 7)."""
 
 from search_spaces.space import Choice, LogUniform, Space
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from search_spaces import SPACES
-from study.options import PRESETS
+from study.options import PRESETS, current_preset
 from study.search import SAMPLERS
 from study.stopping import SCHEDULERS
 from trials.config import FIELDS, parse
@@ -25,7 +25,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--space", help=f"{', '.join(SPACES)}, or a .py file that defines SPACE")
     p.add_argument("--version", action="version", version=f"segstudy {version('segstudy')}")
     p.add_argument("--list", action="store_true", help="print every space with its question and axes")
-    p.add_argument("--preset", choices=PRESETS, default="quick", help="quick: minutes on two cores; report: the report")
+    p.add_argument(
+        "--preset",
+        type=current_preset,
+        choices=PRESETS,
+        default="quick",
+        help="quick: minutes on two cores; lab2: the networks and settings of the Lab 2 report, for a GPU",
+    )
     p.add_argument("--search", choices=SAMPLERS, default="optuna", help="who chooses configurations (default: optuna)")
     p.add_argument("--points", action="append", default=[], metavar="AXIS=A,B", help="a grid's points on a range")
     p.add_argument("--scheduler", choices=SCHEDULERS, default="asha", help="who stops trials early (default: asha)")

@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Space
+from search_spaces import Choice, Space
+from search_spaces.space import Value
 from study.combinations import check_space, ends
 from study.own_code import default_head, with_files
-from trials.config import TrialConfig, checked
+from trials.config import TrialConfig, checked, current
 from trials.measurements import METRICS, incomparable_along
 
 # TrialConfig fields and numbers of trials, by how much time there is. A space's own fields and --set go before them.
@@ -26,7 +27,7 @@ PRESETS: dict[str, dict[str, Any]] = {
             "augment": "flip",
         },
     },
-    "report": {
+    "lab2": {
         "samples": 24,
         "fields": {
             "data": "pets",
@@ -34,10 +35,18 @@ PRESETS: dict[str, dict[str, Any]] = {
             "width": 64,
             "epochs": 200,
             "batch_size": 32,
-            "augment": "report",
+            "augment": "lab2",
         },
     },
 }
+
+
+OLD_PRESETS = {"report": "lab2"}  # what older versions called it: still read
+
+
+def current_preset(name: str) -> str:
+    """The preset's name in this version."""
+    return OLD_PRESETS.get(name, name)
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ class Options:
     def from_dict(cls, data: Mapping[str, Any]) -> "Options":
         """The options that `to_dict` wrote down."""
         names = {f.name for f in dataclasses.fields(cls)}
-        return cls(**{name: value for name, value in data.items() if name in names})
+        known = {name: value for name, value in data.items() if name in names}
+        return cls(**{**known, "preset": current_preset(known["preset"])})
 
 
 def settle(
@@ -89,7 +99,7 @@ def settle(
         raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
     if "metric" in {**space.fixed, **settings}:
         raise ValueError("metric is no setting of a study's trials; --metric says what is searched for and ranked by")
-    space, settings, code = with_files(space, settings, folders)
+    space, settings, code = with_files(_with_current_names(space), settings, folders)
     space = space.fixing(settings)
     fields = {**PRESETS[preset]["fields"], **default_head(space, space.fixed, code), **space.fixed}
     for name, value in space.fixed.items():
@@ -102,6 +112,17 @@ def settle(
     return space, TrialConfig.from_dict(
         {**fields, **space.baseline, "metric": metric, "code": {name: file.to_dict() for name, file in code.items()}}
     )
+
+
+def _with_current_names(space: Space) -> Space:
+    def renamed(values: Mapping[str, Value]) -> dict[str, Value]:
+        return {name: current(name, value) for name, value in values.items()}
+
+    axes = {
+        name: Choice(tuple(current(name, value) for value in axis.values)) if isinstance(axis, Choice) else axis
+        for name, axis in space.axes.items()
+    }
+    return replace(space, axes=axes, fixed=renamed(space.fixed), baseline=renamed(space.baseline))
 
 
 # Fields that are the study's, not a trial's: what may not be an axis, and why.

@@ -9,7 +9,8 @@ import pytest
 
 from search_spaces import Choice, LogUniform, Space
 from study import run
-from study.options import check_metric, settle
+from study.command_line import options_of
+from study.options import check_metric, current_preset, settle
 from study.own_code import try_out
 from study.planning import plan
 from tests.conftest import TINY
@@ -201,3 +202,11 @@ def test_files_that_a_space_names_lie_beside_it(mine, tmp_path):
     assert config.code["mine.py"].path == str(tmp_path / "deep/mine.py")
     with pytest.raises(OwnError, match=r"there is no file mine.py in"):
         settle(space, "quick", {})
+
+
+def test_older_names_of_presets_and_levels_are_read():
+    space = Space("old", "?", axes={"augment": Choice(("none", "report"))}, baseline={"augment": "report"})
+    space, config = settle(space, current_preset("report"), {"data": "drawn"})
+    assert space.axes["augment"].values == ("none", "lab2")
+    assert (config.augment, config.image_size) == ("lab2", 256)
+    assert options_of(["--space", "upsample", "--preset", "report"]).preset == "lab2"

@@ -397,12 +397,12 @@ def test_an_axis_that_trials_could_not_take_is_refused(axes, baseline, message):
 
 
 @pytest.mark.parametrize("name", SPACES)
-@pytest.mark.parametrize("preset", ["quick", "report"])
+@pytest.mark.parametrize("preset", ["quick", "lab2"])
 def test_every_space_fits_every_preset(name, preset):
     settle(load_space(name), preset, {})
 
 
 def test_the_plan_counts_the_largest_network():
-    space, config = settle(load_space("upsample"), "report", {"data": "drawn"})
+    space, config = settle(load_space("upsample"), "lab2", {"data": "drawn"})
     options = _asked(parser().parse_args(["--space", "upsample", "--set", "width=8"]))[0].options
     assert plan(space, config, options, 24).trial.num_parameters == 38_611_713

@@ -17,7 +17,7 @@ from trials.parts import build_augment
 SHARES = {  # of the samples, how many a transform changes; unequal where they can be
     "flip": {"flip": 0.5},
     "flip_crop": {"flip": 0.5},
-    "report": {"flip": 0.6, "rotate90": 0.5, "affine": 0.4, "blur": 0.5, "elastic": 0.3},
+    "lab2": {"flip": 0.6, "rotate90": 0.5, "affine": 0.4, "blur": 0.5, "elastic": 0.3},
 }
 NAMES = {"RandomRotate90": "rotate90", "Affine": "affine", "GaussianBlur": "blur", "ElasticTransform": "elastic"}
 KEYS = list(itertools.product(range(8), range(10), range(25)))  # seeds, passes, pictures
@@ -27,7 +27,7 @@ IMAGE, TRIMAP = np.zeros((32, 32, 3), np.uint8), np.ones((32, 32), np.uint8)
 @functools.cache
 def draws_of(name: str) -> pd.DataFrame:
     """What each sample of KEYS drew: a row a sample, the columns those of SHARES (0 or 1), and single numbers."""
-    probabilities = {f"{name}_p": share for name, share in SHARES["report"].items()}
+    probabilities = {f"{name}_p": share for name, share in SHARES["lab2"].items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # an argument that the library does not know is a warning only
         config = TrialConfig.from_dict({"augment": name, "image_size": 32, **probabilities})
@@ -86,7 +86,7 @@ def test_no_two_draws_of_a_sample_are_correlated(name):
 
 
 def test_the_kind_of_flip_is_independent_of_every_other_draw():
-    draws = draws_of("report")
+    draws = draws_of("lab2")
     kinds = draws["flip_kind"].dropna()
     assert stats.chisquare(np.bincount(kinds.astype(int))[1:]).pvalue > 0.001
     for name in draws.columns.drop(["flip", "flip_kind"]):

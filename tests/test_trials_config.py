@@ -64,3 +64,8 @@ def test_a_text_that_is_not_of_its_fields_type_is_refused():
 def test_a_setting_without_an_equals_sign_is_refused():
     with pytest.raises(ValueError, match="it takes key=value"):
         parse_settings(["lr"])
+
+
+def test_the_old_name_of_an_augmentation_is_read_as_the_new_one():
+    assert TrialConfig.from_dict({"augment": "report"}) == TrialConfig.from_dict({"augment": "lab2"})
+    assert parse_settings(["augment=report"]) == {"augment": "lab2"}

@@ -207,7 +207,7 @@ def test_shorter_epochs_pass_over_all_pictures_before_one_comes_again(tiny):
         assert sorted(indices[start : start + 32]) == loader.indices.tolist()
 
 
-@pytest.mark.parametrize("augment", ["flip", "report"])
+@pytest.mark.parametrize("augment", ["flip", "lab2"])
 def test_augmentation_is_the_same_whatever_the_number_of_workers(tiny, augment):
     alone = epoch_of(tiny(augment=augment), 1)
     with warnings.catch_warnings():
@@ -217,7 +217,7 @@ def test_augmentation_is_the_same_whatever_the_number_of_workers(tiny, augment):
     assert all(torch.equal(a, b) for a, b in zip(alone, helped, strict=True))
 
 
-@pytest.mark.parametrize("augment", ["flip", "report"])
+@pytest.mark.parametrize("augment", ["flip", "lab2"])
 def test_augmentation_is_different_every_epoch(tiny, augment):
     config = tiny(augment=augment, train_limit=8, batch_size=8)
     loader = train_loader(config, prepared_data(config), CPU)
@@ -227,13 +227,13 @@ def test_augmentation_is_different_every_epoch(tiny, augment):
 
 
 def test_the_reports_augmentation_keeps_trimaps_trimaps(tiny):
-    config = tiny(augment="report", border="ignore")
+    config = tiny(augment="lab2", border="ignore")
     for batch in train_loader(config, prepared_data(config), CPU).batches(1):
         assert set(batch.targets.unique().tolist()) <= {0, 1}
 
 
 def test_image_and_mask_are_moved_together(tiny):
-    config = tiny(augment="report", blur_p=0, elastic_p=1, elastic_alpha=20.0, elastic_sigma=5.0)
+    config = tiny(augment="lab2", blur_p=0, elastic_p=1, elastic_alpha=20.0, elastic_sigma=5.0)
     augment = build_augment(config)
     trimap = np.full((32, 32), 2, np.uint8)
     trimap[8:20, 10:24] = 1

@@ -49,7 +49,7 @@ def test_another_seed_gives_other_numbers(tiny):
 @pytest.mark.parametrize(
     "changed",
     [
-        {"augment": "report"},
+        {"augment": "lab2"},
         {"amp": True, "optimizer": "adamw", "schedule": "one_cycle"},
         {"model": "resnet34_unet", "optimizer": "sgd", "schedule": "cosine_per_batch", "images_per_epoch": 20},
         {"amp": True, "amp_dtype": "bfloat16", "schedule": "constant", "head": "logits", "loss": "bce_dice"},

@@ -21,6 +21,7 @@ from trials.own import DOCS, SETTING, OwnFile, OwnSettings, is_own, named_files,
 
 WHERE = "trials/config.py"
 FLOAT32_MAX = 3.4e38  # rounded down
+OLD_VALUES = {("augment", "report"): "lab2"}  # what older versions called it: still read, never written
 BOOLS = {"true": True, "false": False}
 
 
@@ -45,7 +46,7 @@ class TrialConfig:
     model: str = _one_of_or_own("unet", MODELS)
     upsample: str = _one_of("deconv", UPSAMPLERS)
     attention: str = _one_of("none", ATTENTIONS)  # on the encoder's outputs
-    width: int = _number(64, 1, 1024)  # channels of the first stage, the report's n
+    width: int = _number(64, 1, 1024)  # channels of the first stage, the Lab 2 report's n
     head: str = _one_of("sigmoid", HEADS)
 
     loss: str = _one_of_or_own("bce", LOSSES)
@@ -81,7 +82,7 @@ class TrialConfig:
     guard_statistics: bool = False  # BatchNorm's running statistics are kept only where the step was taken
     loss_scale_floor: float = _number(0.0, 0, FLOAT32_MAX)  # 0: none, as in torch
     float32_head: bool = False  # the head outside autocast
-    clip_norm: float = _number(0.0, 0, FLOAT32_MAX)  # of the unscaled gradients; 0: not clipped, as in the report
+    clip_norm: float = _number(0.0, 0, FLOAT32_MAX)  # of the unscaled gradients; 0: not clipped, as in the Lab 2 report
 
     data: str = _one_of("drawn", DATASETS)
     data_root: str = ""  # empty: where torchvision would download to
@@ -97,8 +98,8 @@ class TrialConfig:
     val_limit: int = _number(0, 0)
     images_per_epoch: int = _number(0, 0)  # at most; 0 = each training image once. Passes are whole all the same
 
-    augment: str = _one_of_or_own("report", AUGMENTS)
-    flip_p: float = _number(0.5, 0, 1)  # this and the following are read by augment=report
+    augment: str = _one_of_or_own("lab2", AUGMENTS)
+    flip_p: float = _number(0.5, 0, 1)  # this and the following are read by augment=lab2
     rotate90_p: float = _number(0.5, 0, 1)
     crop_scale_min: float = _number(0.8, 0, 1, above=True)  # read by augment=flip_crop too
     affine_p: float = _number(0.5, 0, 1)
@@ -192,6 +193,7 @@ def checked(name: str, value: Any) -> Any:
     if SETTING.match(name):
         return _checked_own(name, value)
     wanted = _field(name).type
+    value = current(name, value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not wanted:
@@ -201,6 +203,11 @@ def checked(name: str, value: Any) -> Any:
     if not in_list or ("low" in metadata and not _in_range(value, **metadata)):
         raise ValueError(f"{name}={value!r}; {allowed(name)} ({WHERE})")
     return value
+
+
+def current(name: str, value: Any) -> Any:
+    """The value as this version calls it."""
+    return OLD_VALUES.get((name, value), value) if isinstance(value, str) else value
 
 
 def parse(name: str, text: str) -> Any:

@@ -41,7 +41,7 @@ def score(outputs: Tensor, targets: Tensor, valid: Tensor, head: str) -> Scored:
 
 
 def bce_loss(scored: Scored) -> Tensor:
-    """Mean binary cross entropy (the report's loss)."""
+    """Mean binary cross entropy (the Lab 2 report's loss)."""
     return (scored.bce * scored.valid).sum() / scored.valid.sum().clamp(min=1)
 
 

@@ -40,7 +40,9 @@ class EpochMetrics:
     train_loss: float = _metric("min", 100.0, (*LOSS, *MASKS, *PICTURES))
     val_loss: float = _metric("min", 100.0, (*LOSS, *MASKS))
     val_dice: float = _metric("max", 0.0, MASKS)  # per image, thresholded at 0.5, mean over images
-    val_dice_soft: float = _metric("max", 0.0, ("batch_size", *MASKS))  # the report's: soft, over a batch's pixels
+    val_dice_soft: float = _metric(
+        "max", 0.0, ("batch_size", *MASKS)
+    )  # the Lab 2 report's: soft, over a batch's pixels
     val_iou: float = _metric("max", 0.0, MASKS)
     val_bce: float = _metric("min", 100.0, MASKS)  # comparable across losses
     lr: float  # of the epoch's last step

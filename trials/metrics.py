@@ -1,11 +1,11 @@
-"""How well a batch is segmented, as settled from the report ("What it leaves open")."""
+"""How well a batch is segmented, as settled from the Lab 2 report ("What it leaves open")."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-SOFT_DICE_SMOOTH = 1e-8  # the report's s
+SOFT_DICE_SMOOTH = 1e-8  # the Lab 2 report's s
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def overlap_per_image(predicted: Tensor, targets: Tensor, valid: Tensor) -> Over
 
 
 def soft_batch_dice(probabilities: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """The report's Dice: probabilities not thresholded, all pixels of the batch at once; a float64 scalar."""
+    """The Lab 2 report's Dice: probabilities not thresholded, all pixels of the batch at once; a float64 scalar."""
     probabilities, targets, valid = probabilities.double(), targets.double(), valid.double()
     overlap = (probabilities * targets * valid).sum()
     total = ((probabilities + targets) * valid).sum()

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler,
 
 
 def adam(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> Optimizer:
-    """Adam, weight decay as an L2 term in the gradient (the report's optimiser)."""
+    """Adam, weight decay as an L2 term in the gradient (the Lab 2 report's optimiser)."""
     return torch.optim.Adam(parameters, lr=lr, weight_decay=weight_decay)
 
 
@@ -33,7 +33,7 @@ def cosine(optimizer: Optimizer, num_steps: int) -> LRScheduler:
 
 
 def cosine_per_batch(optimizer: Optimizer, num_steps: int, epochs: int) -> LRScheduler:
-    """T_max = epochs although stepped per batch: the rate swings up again and again (one reading of the report)."""
+    """T_max = epochs although stepped per batch: the rate swings up again and again (one reading of Lab 2)."""
     return CosineAnnealingLR(optimizer, T_max=epochs)
 
 

@@ -156,7 +156,7 @@ def _by_epoch(largest: dict[str, Any]) -> dict[str, dict[int, float]]:
 
 
 def save_interval(config: TrialConfig, num_parameters: int) -> int:
-    """Epochs after which the last state is written: every one for a small network, 10 for the report's UNet.
+    """Epochs after which the last state is written: every one for a small network, 10 for the Lab 2 report's UNet.
 
     Its state is a quarter of a gigabyte, 47 GB in 200 epochs, and Ray copies what is written.
     """

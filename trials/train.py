@@ -198,7 +198,7 @@ def _last_line(out: Path) -> dict[str, Any]:
 
 
 def _with_progress(epochs: Iterator[EpochMetrics], config: TrialConfig, out: Path) -> Iterator[EpochMetrics]:
-    """The same epochs, with a progress bar on stderr and the report's TensorBoard scalars in `out`."""
+    """The same epochs, with a progress bar on stderr and the Lab 2 report's TensorBoard scalars in `out`."""
     from torch.utils.tensorboard import SummaryWriter  # a second to import, and needed only here
 
     first = _last_line(out).get("epoch", 0) + 1  # what an interrupted run drew from there on is drawn anew

@@ -203,7 +203,7 @@ def train_epoch(state: State, loader: TrainLoader, watch: Watch, epoch: int, con
 
 
 def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) -> tuple[torch.Tensor, bool]:
-    """Forward under autocast, loss in float32 outside, backward, step (report, "Training").
+    """Forward under autocast, loss in float32 outside, backward, step (Lab 2 report, "Training").
 
     Gives the loss, a scalar, NaN where outputs or targets were not usable; and whether GradScaler skipped the step.
     """

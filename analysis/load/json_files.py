@@ -6,6 +6,8 @@ from typing import TypeGuard
 
 import orjson
 
+from analysis.load.contract import OLD_VALUES
+
 MISSING = "is missing"
 CUT_SHORT = "a result.json whose last line is cut short (left out)"
 NOT_JSON = "lines in result.json that are not JSON objects (left out)"
@@ -87,6 +89,14 @@ def is_measurement(value: object) -> bool:
 
 def is_finite(value: object) -> bool:
     return not isinstance(value, float) or abs(value) < float("inf")
+
+
+def current(settings: dict) -> dict:
+    """Settings by the names that this version writes: those of older results are equal to it then."""
+    return {
+        name: OLD_VALUES.get((name, value), value) if isinstance(value, str) else value
+        for name, value in settings.items()
+    }
 
 
 def scalar(value: object) -> object:

@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.load.columns import EPOCH_COLUMNS, TRIAL_COLUMNS, seed_of
 from analysis.load.folders import require_study, state_files, trial_folders
 from analysis.load.foreign_trials import is_left_out, is_our_trial, read_foreign, read_recorded, stopped_early
-from analysis.load.json_files import MISSING, read_object
+from analysis.load.json_files import MISSING, current, read_object
 from analysis.load.metric import NO_METRICS, choose
 from analysis.load.ray_record import ExperimentRecord, read_record
 from analysis.load.trial import SUCH_AS, TEXTS, Columns, read_trial
@@ -127,9 +127,22 @@ def read_study(folder: Path) -> tuple[dict, list[str]]:
             f"study.json {problem}: the question, the plan, the data and the origin of this study are"
             " unknown, and so is whether it is still running."
         ]
+    parts |= {part: current(parts[part]) for part in ("options", "fixed")}
+    parts["space"] = current_space(parts["space"])
     lacking = [part for part in PARTS if not isinstance(record.get(part), dict)]
     gaps = [f"study.json lacks {', '.join(lacking)}."] if lacking else []
     return {"created": None} | record | parts, gaps
+
+
+def current_space(space: dict) -> dict:
+    """The space with its levels by the names that this version writes."""
+    renamed = {part: current(space[part]) for part in ("fixed", "baseline") if isinstance(space.get(part), dict)}
+    axes = space.get("axes")
+    for name, axis in axes.items() if isinstance(axes, dict) else ():
+        if isinstance(axis, dict) and isinstance(axis.get("values"), list):
+            values = [current({name: value})[name] for value in axis["values"]]
+            renamed["axes"] = {**renamed.get("axes", axes), name: {**axis, "values": values}}
+    return {**space, **renamed}
 
 
 def state_of(study: dict) -> str:

@@ -10,7 +10,16 @@ import numpy as np
 
 from analysis.load import contract
 from analysis.load.columns import column_of
-from analysis.load.json_files import MISSING, is_finite, is_measurement, is_number, read_lines, read_object, scalar
+from analysis.load.json_files import (
+    MISSING,
+    current,
+    is_finite,
+    is_measurement,
+    is_number,
+    read_lines,
+    read_object,
+    scalar,
+)
 from analysis.load.measurements import number_of, unread
 
 Columns = dict[str, np.ndarray]  # epoch int, FLAGS bool, TEXTS object, measurements float; as long as there are epochs
@@ -69,7 +78,7 @@ def read_trial(folder: Path, *, open_study: bool) -> tuple[dict, Columns]:
     if problem:
         config = next((row["config"] for row in reversed(rows) if isinstance(row.get("config"), dict)), {})
         problems.append(f"a params.json that {problem} (settings {'taken from result.json' if config else 'unknown'})")
-    config = {key: value for key, value in config.items() if key != contract.CODE}
+    config = current({key: value for key, value in config.items() if key != contract.CODE})
     outcome, outcome_problems = read_outcome(folder / "outcome.json")
     if outcome_problems == [NO_OUTCOME] and (found := outcome_without(folder, rows)):
         outcome, outcome_problems = found, []

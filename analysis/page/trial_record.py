@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.load.columns import TRIAL_COLUMNS, setting_of
 from analysis.load.contract import BAD, CODE, OWN
-from analysis.load.json_files import is_number, read_object, scalar
+from analysis.load.json_files import current, is_number, read_object, scalar
 from analysis.load.study import Study
 from analysis.load.trial import untried
 from analysis.page import words
@@ -81,7 +81,7 @@ def trial_part(study: Study, row: dict, curves: Mapping[str, Points]) -> TrialPa
         folder=str(row["folder"]),
         outcome=str(row["outcome"]),
         row=row,
-        settings={key: scalar(value) for key, value in settings.items() if key != CODE or not study.is_ours},
+        settings={key: scalar(value) for key, value in current(settings).items() if key != CODE or not study.is_ours},
         curves=curves,
         account=account,
         capsule=capsule_of(path),

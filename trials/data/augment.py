@@ -32,7 +32,7 @@ def flip_crop(image_size: int, crop_scale_min: float) -> Augment:
     return Pipeline([A.HorizontalFlip(p=0.5), crop])
 
 
-def report(
+def lab2(
     image_size: int,
     flip_p: float,
     rotate90_p: float,
@@ -43,7 +43,7 @@ def report(
     elastic_alpha: float,
     elastic_sigma: float,
 ) -> Augment:
-    """The report's list, in its order ("Task and data"), as settled in this project's reading of it.
+    """The Lab 2 report's list, in its order ("Task and data"), as settled in this project's reading of it.
 
     Flip: horizontal, vertical or both, each as likely. Shift 0.0625, scale 0.1, rotation 45 degrees. Borders are
     reflected, masks take the nearest value.
@@ -74,7 +74,7 @@ def report(
     )
 
 
-AUGMENTS = {"none": no_augmentation, "flip": flip, "flip_crop": flip_crop, "report": report}
+AUGMENTS = {"none": no_augmentation, "flip": flip, "flip_crop": flip_crop, "lab2": lab2}
 
 
 def _albumentations():

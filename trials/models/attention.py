@@ -1,4 +1,7 @@
-"""Attention on the encoder's outputs (report, "Ideas it leaves open"); BCHW -> BCHW. A new one is a line below."""
+"""Attention on the encoder's outputs (Lab 2 report, "Ideas it leaves open"); BCHW -> BCHW.
+
+A new one is a line below.
+"""
 
 import torch
 from torch import Tensor, nn

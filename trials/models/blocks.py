@@ -1,4 +1,4 @@
-"""The parts both networks are made of (report, "The two networks"). Every convolution has a bias."""
+"""The parts both networks are made of (Lab 2 report, "The two networks"). Every convolution has a bias."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The report's ResNet34+UNet: 38,611,713 parameters with deconv and 37,216,193 with bilinear at width 64."""
+"""The Lab 2 report's ResNet34+UNet: 38,611,713 parameters with deconv and 37,216,193 with bilinear at width 64."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""The report's UNet: 19,544,833 parameters with deconv and 18,149,313 with bilinear at width 64."""
+"""The Lab 2 report's UNet: 19,544,833 parameters with deconv and 18,149,313 with bilinear at width 64."""
 
 from itertools import pairwise
 

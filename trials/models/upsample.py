@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 
 def deconv(channels: int) -> nn.Module:
-    """The report's learned one: transposed conv2x2 with stride 2, BatchNorm, ReLU."""
+    """The Lab 2 report's learned one: transposed conv2x2 with stride 2, BatchNorm, ReLU."""
     return nn.Sequential(nn.ConvTranspose2d(channels, channels, 2, stride=2), nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def bilinear(channels: int) -> nn.Module:
-    """The report's interpolation: corners aligned, no weights."""
+    """The Lab 2 report's interpolation: corners aligned, no weights."""
     return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
 
 
@@ -25,7 +25,7 @@ def pixel_shuffle(channels: int) -> nn.Module:
 
 
 class BilinearDeconv(nn.Module):
-    """The report's open idea: the interpolation, and on top of it what a deconvolution learns to add."""
+    """The Lab 2 report's open idea: the interpolation, and on top of it what a deconvolution learns to add."""
 
     def __init__(self, channels: int):
         super().__init__()
