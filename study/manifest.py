@@ -84,7 +84,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_validation(folder: Path, config: TrialConfig) -> None:
-    """The validation images (uint8 N,H,W,3) and masks (uint8 N,H,W): the report needs neither torch nor the data."""
+    """The validation images (uint8 N,H,W,C) and masks (uint8 N,H,W): the report needs neither torch nor the data."""
     prepared = prepared_data(config)
     indices = split_indices(prepared, "val", config.val_limit)
     masks = written_masks(prepared.trimaps_NHW[indices], config.border)

@@ -137,6 +137,7 @@ NOT_AXES = {
     "mask_suffix": "trials are compared on the same masks",
     "foreground": "trials are compared on the same masks",
     "mask_orientation": "trials are compared on the same masks",
+    "in_channels": "trials are compared on the same images",
     "checkpoint_every": "it changes what is written, not what is trained",
 }
 

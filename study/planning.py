@@ -30,10 +30,10 @@ from trials.state import save_interval
 NUM_PETS = {"train": 3312, "val": 368, "test": 3669}  # where they are still to be downloaded
 TORCH_BYTES = 750e6  # a process that has imported study.trainable: 707 MB resident, measured on Linux without a GPU
 RAY_BYTES = 1.5e9  # an allowance for Ray's own processes, on the machine where a study is started; not measured
-BYTES_PER_PIXEL = 4  # three colours and a trimap, in the cache
-BATCH_CHANNELS = 5  # float32: three colours, target and validity
+MASK_BYTES = 1  # a pixel, in the cache, beside a byte a channel
+MASK_CHANNELS = 2  # of a batch, float32, beside those of its images: target and validity
 LAYER_ROW_BYTES, RESULT_BYTES, HISTORY_BYTES = 240, 2100, 1300  # a line of layers.jsonl, result.json, history.json
-MODEL_FIELDS = ("model", "upsample", "attention", "head", "width", "image_size", "batch_size")
+MODEL_FIELDS = ("model", "in_channels", "upsample", "attention", "head", "width", "image_size", "batch_size")
 VARIED = (*MODEL_FIELDS, "optimizer", "on_divergence")  # what the estimate depends on
 
 
@@ -140,7 +140,7 @@ def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -
     sizes = {variant.image_size for variant in variants}
     most = {name: max(getattr(cost, name) for cost in costs) for name in Cost.__dataclass_fields__}
     num_val = config.val_limit or num_images["val"]
-    cache = {size: sum(num_images.values()) * size**2 * BYTES_PER_PIXEL for size in sizes}
+    cache = {size: sum(num_images.values()) * size**2 * (config.in_channels + MASK_BYTES) for size in sizes}
     missing = [size for size in sizes if not is_data_prepared(replace(config, image_size=size))]
     fitting = int(max(1, (psutil.cpu_count() or 1) // options.cpus_per_trial))
     return Plan(
@@ -149,7 +149,7 @@ def plan(space: Space, config: TrialConfig, options: Options, num_trials: int) -
         trial=Cost(**{**most, "save_interval": min(cost.save_interval for cost in costs)}),
         cache_bytes=sum(cache.values()),
         cache_missing_bytes=sum(cache[size] for size in missing),
-        study_bytes=num_val * config.image_size**2 * BYTES_PER_PIXEL + 50e3 * (1 + num_trials),
+        study_bytes=num_val * config.image_size**2 * (config.in_channels + MASK_BYTES) + 50e3 * (1 + num_trials),
         num_together=min(num_trials, options.concurrent or fitting),
     )
 
@@ -175,7 +175,7 @@ def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
     num_parameters = network.num_parameters
     weights = 4 * num_parameters
     state = weights * (1 + COPIES.get(config.optimizer, MOST_COPIES)) + 4 * network.num_buffers
-    batch = config.batch_size * config.image_size**2 * BATCH_CHANNELS * 4
+    batch = config.batch_size * config.image_size**2 * (config.in_channels + MASK_CHANNELS) * 4
     num_train = config.train_limit or num_images["train"]
     steps = math.ceil(min(config.images_per_epoch or num_train, num_train) / config.batch_size)
     masks = (config.val_limit or num_images["val"]) * config.image_size**2 / 8
@@ -187,7 +187,7 @@ def _cost(config: TrialConfig, num_images: dict[str, int]) -> Cost:
     training = state + weights + network.activation_bytes + batch  # and the gradients
     recorder = state + weights + 2 * batch  # before the step; the change; the last two batches
     rollback = state if config.on_divergence == "rollback" else 0.0
-    capsule = 2 * state + batch + MAX_VALIDATION * config.image_size**2 * BATCH_CHANNELS * 4
+    capsule = 2 * state + batch + MAX_VALIDATION * config.image_size**2 * (config.in_channels + MASK_CHANNELS) * 4
     better = num_better_epochs(config.epochs) - num_better_epochs(config.epochs) // interval
     return Cost(
         num_parameters=num_parameters,
@@ -245,7 +245,7 @@ def _measured(config: TrialConfig, num_images: int, device: str) -> Network:
 
     with torch.random.fork_rng(devices=[]), torch.device(device):
         model = build_model(config)
-        images_BCHW = torch.empty(num_images, 3, config.image_size, config.image_size)
+        images_BCHW = torch.empty(num_images, config.in_channels, config.image_size, config.image_size)
         with saved_tensors_hooks(note, lambda tensor: tensor):
             outputs = model(images_BCHW)  # alive while `saved` is summed: ids stay unique
             activations = sum(saved.values()) * config.batch_size / num_images

@@ -28,7 +28,7 @@ from trials.config import TrialConfig, checked, parse_settings
 from trials.outcome import BROKEN, INTERRUPTED
 from trials.own import changed as changed_files
 from trials.own import write_copies
-from trials.parts import describe
+from trials.parts import data_channels, describe
 from trials.predict import test_score
 
 REPORT = Path(__file__).parents[1] / "analysis" / "report.py"
@@ -145,6 +145,8 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     if options.gpus_per_trial == 0:
         settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
     space, config = _settled(options.space, options.preset, settings, options.metric)
+    if "in_channels" not in space.fixed:
+        config = replace(config, in_channels=data_channels(config))
     for note in try_out(space, config):
         print(f"code       {note}", file=sys.stderr)
     points = points_of(options.points)

@@ -188,6 +188,11 @@ def test_resume_goes_on_with_the_copy_and_says_that_the_original_changed(mine, t
         ("def adam(parameters):\n    return 1\n", "optimizer=mine.py:adam", "wanted: a torch.optim.Optimizer"),
         ("def f(optimizer, num_steps):\n    return 1\n", "schedule=mine.py:f", "wanted: a schedule of torch.optim"),
         (
+            "import albumentations as A\ndef f():\n    return [A.ToFloat(p=1)]\n",
+            "augment=mine.py:f",
+            "makes an image of float32 [32, 32, 3]; wanted: uint8 [32, 32, 3]",
+        ),
+        (
             "def f():\n    return lambda image, mask, rng: (image, mask * 7)\n",
             "augment=mine.py:f",
             "makes a mask with [7, 14, 21]; a mask holds 1 object",
@@ -336,3 +341,11 @@ def test_a_list_of_albumentations_is_an_augmentation(mine):
     assert isinstance(augment, Pipeline)
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
     assert np.array_equal(augment(image, image[..., 0], 0)[0], image[:, ::-1])
+
+
+def test_an_augmentation_that_needs_colours_is_refused_for_five_channels(mine):
+    mine.write_text("import albumentations as A\ndef f():\n    return [A.ColorJitter(p=1)]\n")
+    rehearse(own_config(augment="mine.py:f"))
+    config = own_config(augment="mine.py:f", data="folder", in_channels=5)
+    with pytest.raises(OwnError, match=r"mine.py:f: TypeError: ColorJitter transformation expects 1-channel or 3"):
+        rehearse(config)

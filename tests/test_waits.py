@@ -7,7 +7,7 @@ from torch.amp.grad_scaler import GradScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import segstudy
-from trials.data.loader import Batch, imagenet_statistics, to_batch
+from trials.data.loader import Batch, statistics_of, to_batch
 from trials.state import new_state, new_watch
 from trials.training import train_step
 
@@ -96,7 +96,7 @@ def test_a_trials_step_waits_for_nothing(tiny, fields, scaled):
 
 
 def test_a_batch_is_two_copies_to_the_device_and_no_other():
-    imagenet_statistics(META)
+    statistics_of(3, META)
     images, trimaps = torch.zeros(2, 8, 8, 3, dtype=torch.uint8), torch.ones(2, 8, 8, dtype=torch.uint8)
     with Copies() as copies:
         to_batch(images, trimaps, "pet", META)

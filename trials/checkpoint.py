@@ -10,7 +10,7 @@ import torch
 from trials.config import TrialConfig
 
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
-ARCHITECTURE = ("model", "width", "upsample", "attention", "head")
+ARCHITECTURE = ("model", "in_channels", "width", "upsample", "attention", "head")
 MAY_CHANGE = ("data_root", "device", "num_workers", "checkpoint_every")  # and the run is still the same
 
 

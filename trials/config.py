@@ -93,6 +93,7 @@ class TrialConfig:
     mask_orientation: str = _one_of("auto", MASK_ORIENTATIONS)  # masks were drawn on images upright or as stored (EXIF)
     value_range: str = ""  # LOW,HIGH: black and white of images of more than 8 bits; empty: each one's own percentiles
     image_size: int = _number(256, 16, 8192)  # height and width, px
+    in_channels: int = _number(3, 1, 64)  # of an image: 1 grey, 3 colours; of data=folder taken from the files
     border: str = _one_of("pet", BORDERS)  # what the trimaps' border (3) counts as
     train_limit: int = _number(0, 0)  # images used; 0 = all
     val_limit: int = _number(0, 0)
@@ -176,6 +177,11 @@ def _check_is_folder(data: str, *values: str) -> None:
         raise ValueError(f"{changed[0]} is read with data=folder alone, and data={data!r}; leave it out ({WHERE})")
 
 
+def _check_channels(data: str, in_channels: int) -> None:
+    if data != "folder" and in_channels not in (1, 3):
+        raise ValueError(f"in_channels={in_channels}; data={data!r} has colours (3), or as grey images 1 ({WHERE})")
+
+
 # Fields that must fit together, and what raises ValueError where they do not. A study checks every combination of its
 # axes' values against them before it starts.
 CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
@@ -183,6 +189,7 @@ CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
     (("loss_scale_floor", "loss_scale_init"), _check_loss_scale_floor),
     (("amp", "min_loss_scale", "loss_scale_init"), _check_least_loss_scale),
     (("data", *OF_FOLDER), _check_is_folder),
+    (("data", "in_channels"), _check_channels),
     (("foreground",), parse_foreground),
     (("value_range",), parse_range),
 )

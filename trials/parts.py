@@ -19,7 +19,7 @@ from trials.config import FIELDS, TrialConfig
 from trials.data.augment import AUGMENTS, Augment, Pipeline
 from trials.data.loader import Batch, TrainLoader, check_batch_size, first_images, split_indices
 from trials.data.prepared import Prepared, is_prepared, prepare
-from trials.data.sources import DATASETS, Source
+from trials.data.sources import DATASETS, Source, folder_channels
 from trials.losses import GRADIENT_BOUNDS, LOSSES, Loss, Scored
 from trials.models import ATTENTIONS, HEADS, MODELS, UPSAMPLERS, Network
 from trials.models.own_network import OwnNetwork
@@ -50,6 +50,7 @@ def build_model(config: TrialConfig) -> Network:
             raise OwnError(f"{config.model} gives a {type(network).__name__}; wanted: a torch.nn.Module")
         return OwnNetwork(config.model, network, HEADS[config.head]())
     return MODELS[config.model](
+        in_channels=config.in_channels,
         width=config.width,
         upsampler=UPSAMPLERS[config.upsample],
         attention=ATTENTIONS[config.attention],
@@ -119,6 +120,14 @@ def build_augment(config: TrialConfig) -> Augment:
 def data_source(config: TrialConfig) -> Source:
     """The data set as it lies on disk. Raises what its function in trials/data/sources.py raises."""
     return filled(config.data, DATASETS, config)()
+
+
+def data_channels(config: TrialConfig) -> int:
+    """How many channels the images have as they lie on disk: of data=folder 1 where all are grey, else 3, or n.
+
+    Raises ValueError where some have others than the rest. Only the files' heads are read.
+    """
+    return folder_channels(config.data_root) if config.data == "folder" else 3
 
 
 def prepared_data(config: TrialConfig) -> Prepared:

@@ -25,7 +25,7 @@ from trials.config import TrialConfig
 from trials.data.listing import list_pictures
 from trials.data.loader import evaluation_batches, split_indices, to_batch
 from trials.data.pairing import match
-from trials.data.picture_files import read_picture
+from trials.data.picture_files import as_rgb, read_picture
 from trials.data.prepared import resize
 from trials.data.sources import BACKGROUND, BORDER, PET, SPLITS, Reading, read_pair
 from trials.evaluation import evaluate, write_scores
@@ -40,7 +40,7 @@ BORDER_GREY = 127  # in a picture of the mask, where the border is neither
 
 @dataclass(frozen=True)
 class Photograph:
-    """uint8 image H,W,3 at its own resolution, and its trimap H,W, or None where there is no mask."""
+    """uint8 image H,W,C at its own resolution, and its trimap H,W, or None where there is no mask."""
 
     name: str
     image_HWC: np.ndarray
@@ -163,7 +163,7 @@ def _photographs(options: argparse.Namespace, config: TrialConfig) -> dict[str, 
         return {source.names[index]: partial(_from_source, source, index) for index in chosen}
     images = _files(Path(options.images), full_names=not options.masks)
     masks = _masks_of(images, Path(options.masks), config.mask_suffix) if options.masks else {}
-    reading = Reading(config.foreground, config.value_range, config.mask_orientation)
+    reading = Reading(config.foreground, config.value_range, config.mask_orientation, config.in_channels)
     return {name: partial(_from_files, name, path, masks.get(name), reading) for name, path in images.items()}
 
 
@@ -197,7 +197,7 @@ def _from_source(source, index: int) -> Photograph:
 
 def _from_files(name: str, image: Path, mask: Path | None, reading: Reading) -> Photograph:
     if mask is None:
-        return Photograph(name, read_picture(image, reading.value_range).image_HWC, None)
+        return Photograph(name, read_picture(image, reading.value_range, reading.in_channels).image_HWC, None)
     pair = read_pair(image, mask, reading)
     return Photograph(name, pair.image_HWC, pair.trimap_HW)
 
@@ -237,7 +237,7 @@ def _score(trimap_HW: np.ndarray, predicted_HW: np.ndarray, border: str) -> tupl
 
 def side_by_side(photograph: Photograph, predicted_HW: np.ndarray, border: str) -> Image.Image:
     """image | prediction | mask, in one picture; without the last where there is no mask."""
-    panels = [photograph.image_HWC, _grey(predicted_HW * np.uint8(255))]
+    panels = [as_rgb(photograph.image_HWC), _grey(predicted_HW * np.uint8(255))]
     if photograph.trimap_HW is not None:
         border_value = {"pet": 255, "background": 0, "ignore": BORDER_GREY}[border]
         values = np.array([0, 255, 0, border_value], dtype=np.uint8)

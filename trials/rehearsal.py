@@ -41,13 +41,20 @@ def rehearse(config: TrialConfig) -> list[str]:
     Raises OwnError, naming file and line, for what cannot be run or gives what it should not. Random numbers are left
     as they were.
     """
-    if not any(is_own(getattr(config, name)) for name in OWN_FIELDS):
+    own = [getattr(config, name) for name in OWN_FIELDS if is_own(getattr(config, name))]
+    if not own:
         return []
-    with torch.random.fork_rng(devices=[]), named_errors():
-        torch.manual_seed(config.seed)
-        if is_own(config.augment):
-            _check_augment(config)
-        return _one_step(config)
+    try:
+        with torch.random.fork_rng(devices=[]), named_errors():
+            torch.manual_seed(config.seed)
+            if is_own(config.augment):
+                _check_augment(config)
+            return _one_step(config)
+    except OwnError:
+        raise
+    except Exception as error:  # in a library, of what the user's code made
+        text = str(error).partition("\n")[0]
+        raise OwnError(f"{', '.join(own)}: {type(error).__name__}: {text}") from error
 
 
 def check_own_settings(configs: Iterable[TrialConfig]) -> None:
@@ -68,7 +75,7 @@ def check_own_settings(configs: Iterable[TrialConfig]) -> None:
 
 def _one_step(config: TrialConfig) -> list[str]:
     num = min(config.batch_size, MOST_IMAGES)
-    images = torch.randn(num, 3, config.image_size, config.image_size)
+    images = torch.randn(num, config.in_channels, config.image_size, config.image_size)
     targets = (torch.rand(num, 1, config.image_size, config.image_size) > 0.5).float()
     model = build_model(config).train()
     if not any(True for _ in model.parameters()):
@@ -107,7 +114,7 @@ def _checked_loss(config: TrialConfig, loss: Loss, outputs: Tensor, targets: Ten
 
 def _check_augment(config: TrialConfig) -> None:
     rng = np.random.default_rng(0)
-    image = rng.integers(0, 256, (config.image_size, config.image_size, 3), np.uint8)
+    image = rng.integers(0, 256, (config.image_size, config.image_size, config.in_channels), np.uint8)
     trimap = rng.integers(1, 4, (config.image_size, config.image_size)).astype(np.uint8)
     made = build_augment(config)(image.copy(), trimap.copy(), 0)
     if not isinstance(made, tuple) or len(made) != 2 or not all(isinstance(each, np.ndarray) for each in made):

@@ -33,7 +33,7 @@ from trials.outcome import (
 )
 from trials.own import FOLDER as OWN_FOLDER
 from trials.own import changed, named_errors, shortened, write_copies
-from trials.parts import describe
+from trials.parts import data_channels, describe
 from trials.rehearsal import check_own_settings, rehearse, with_own_code
 from trials.state import pick_device
 from trials.training import EpochMetrics, run
@@ -135,7 +135,8 @@ def _config(options: argparse.Namespace, out: Path) -> TrialConfig:
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path.absolute()}")
         return TrialConfig.from_dict({**_read(path, json.loads), **shortened(values)})
-    return TrialConfig.from_dict(with_own_code(values, Path()))
+    config = TrialConfig.from_dict(with_own_code(values, Path()))
+    return config if "in_channels" in values else replace(config, in_channels=data_channels(config))
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:

@@ -133,6 +133,11 @@ def choose(scores: pd.DataFrame, labels: list[dict]) -> pd.DataFrame:
     return chosen[["index", "name", "dice", "reason"]].reset_index(drop=True)
 
 
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    """An image [H, W, C] as it is shown, [H, W, 3]: the first three channels, or of one or two the first, as grey."""
+    return image[..., :3] if image.shape[2] >= 3 else np.repeat(image[..., :1], 3, axis=2)
+
+
 def read_examples(validation: Path, predictions: Path, chosen: pd.DataFrame) -> tuple[list[Example], str]:
     """The examples in the rows of chosen (columns as choose gives them), and the epoch of the predictions.
 
@@ -151,5 +156,7 @@ def read_examples(validation: Path, predictions: Path, chosen: pd.DataFrame) -> 
         for row in chosen.itertuples():
             at = slice(row[1], row[1] + 1)
             bits = np.unpackbits(packed[at][0], count=height * width).reshape(height, width)
-            found.append(Example(row.name, row.reason, row.dice, images[at][0], masks[at][0], bits.astype(bool)))
+            found.append(
+                Example(row.name, row.reason, row.dice, as_rgb(images[at][0]), masks[at][0], bits.astype(bool))
+            )
     return found, metadata.get("epoch", "not recorded")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-# (uint8 image H,W,3, uint8 trimap H,W, seed) -> the same, changed. One seed, one outcome.
+# (uint8 image H,W,C, uint8 trimap H,W, seed) -> the same, changed. One seed, one outcome.
 Augment = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 

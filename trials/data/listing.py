@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".npy")
+ARRAY_SUFFIX = ".npy"  # of numpy: images of any number of channels
 SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
 HEIC_HINT = "HEIC is not read; convert it to JPEG or PNG, for one with `heif-convert a.heic a.jpg`"

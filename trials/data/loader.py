@@ -15,6 +15,7 @@ from trials.data.sources import BORDER, PET
 
 DRAWS = 2  # raise it when a seed shuffles or augments otherwise; 1: transforms that shared their first number
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GREY_MEAN, GREY_STD = 0.449, 0.226  # means of the three
 BORDERS = ("pet", "background", "ignore")
 IGNORED = 255  # in masks written down
 ORDER, AUGMENTATION = 1, 2  # a run's seed gives each a stream of its own: else pass 3 and picture 3 would share theirs
@@ -22,7 +23,7 @@ ORDER, AUGMENTATION = 1, 2  # a run's seed gives each a stream of its own: else 
 
 @dataclass(frozen=True)
 class Batch:
-    """float32: images B,3,H,W normalised by ImageNet's statistics; targets and valid B,1,H,W of 0 and 1."""
+    """float32: images B,C,H,W normalised by ImageNet's statistics; targets and valid B,1,H,W of 0 and 1."""
 
     images: Tensor
     targets: Tensor
@@ -58,10 +59,10 @@ def check_split(split: str, num: int, num_pairs: int, limit: int = 0) -> None:
 
 
 def to_batch(images_u8: Tensor, trimaps_u8: Tensor, border: str, device: torch.device) -> Batch:
-    """uint8 B,H,W,3 and B,H,W -> a Batch on the device."""
+    """uint8 B,H,W,C and B,H,W -> a Batch on the device."""
     images_u8 = images_u8.to(device, non_blocking=True)
     trimaps = trimaps_u8.to(device, non_blocking=True).unsqueeze(1)
-    mean, std = imagenet_statistics(device)
+    mean, std = statistics_of(images_u8.shape[3], device)
     images = (images_u8.permute(0, 3, 1, 2).float().contiguous() / 255 - mean) / std
     pet = (trimaps == PET) | (trimaps == BORDER) if border == "pet" else trimaps == PET
     valid = trimaps != BORDER if border == "ignore" else torch.ones_like(trimaps)
@@ -69,10 +70,14 @@ def to_batch(images_u8: Tensor, trimaps_u8: Tensor, border: str, device: torch.d
 
 
 @cache
-def imagenet_statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """ImageNet's mean and standard deviation, each 1,3,1,1, float32; brought to the device once, which waits for it."""
+def statistics_of(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, each 1,C,1,1, float32: ImageNet's colours, or their mean where there are not three.
+
+    Brought to the device once, which waits for it.
+    """
+    colours = (IMAGENET_MEAN, IMAGENET_STD) if channels == 3 else ((GREY_MEAN,) * channels, (GREY_STD,) * channels)
     with torch.inference_mode(False):  # an evaluation may be the first to ask, training goes on with the same tensors
-        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        mean, std = (torch.tensor(values, device=device).view(1, channels, 1, 1) for values in colours)
     return mean, std
 
 

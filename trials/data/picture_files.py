@@ -1,4 +1,4 @@
-"""Image files of others, decoded to uint8 RGB and turned upright; a file that cannot be is named, with the reason."""
+"""Image files of others, decoded to uint8 and turned upright; a file that cannot be is named, with the reason."""
 
 import re
 from dataclasses import dataclass
@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from trials.data.listing import HEIC_HINT
+from trials.data.listing import ARRAY_SUFFIX, HEIC_HINT
 
 PERCENTILES = (0.1, 99.9)  # of a picture's own values: what black and white are in one of more than 8 bits
 MANY_VALUES = 16  # from which on a picture's values are measurements, rather than a few classes
 REDUCED_OR_MASK_PAGE = 1 | 4  # bits of TIFF's NewSubfileType
 TIFF_SUBFILE_TYPE, TIFF_PHOTOMETRIC, MIN_IS_WHITE = 254, 262, 0
+GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # of Pillow, and I;16 in its kinds
 NUMBER = r"-?\d+(?:\.\d+)?"
 
 
@@ -35,20 +36,25 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Picture:
-    """uint8 RGB H,W,3, upright; the EXIF orientation it was turned by; what a user should know of how it was read."""
+    """uint8 [H, W, C], upright; the EXIF orientation it was turned by; what a user should know of how it was read."""
 
     image_HWC: np.ndarray
     orientation: int
     remarks: tuple[str, ...] = ()
 
 
-def read_picture(path: Path, value_range: str = "") -> Picture:
-    """The file as uint8 RGB. ValueError names a file that cannot be read, and why.
+def read_picture(path: Path, value_range: str = "", channels: int = 3) -> Picture:
+    """The file as uint8 [H, W, channels]. ValueError names a file that cannot be read, and why.
+
+    Grey becomes three equal colours, and colours become grey, where `channels` asks for it. More are read from an array
+    of numpy, NAME.npy, [H, W] or [H, W, C]; what is not uint8 in it is scaled as below, each channel by itself.
 
     A picture of more than 8 bits a sample is scaled from `value_range` ("LOW,HIGH") to 0 to 255; without one from
     its own 0.1 to its own 99.9 percentile, whatever the other pictures have; a value far from all others, -9999 for
     one, is then taken for missing and left out. What is transparent is shown on white.
     """
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        return _read_array(path, value_range, channels)
     decoded = decode(path, "image")
     remarks = list(decoded.remarks)
     if decoded.deep:
@@ -58,8 +64,77 @@ def read_picture(path: Path, value_range: str = "") -> Picture:
     else:
         rgb, transparent = _rgb(decoded)
         remarks += ["the image is transparent in places, which are shown white"] if transparent else []
-    turned = rgb if decoded.is_upright else turn(rgb, decoded.orientation)
+    native = rgb[..., :1] if channels_of(path) == 1 else rgb
+    turned = with_channels(native if decoded.is_upright else turn(native, decoded.orientation), channels, path)
     return Picture(turned, decoded.orientation, tuple(remarks))
+
+
+def channels_of(path: Path) -> int:
+    """1 for grey, 3 for colours, n for an array [H, W, n]; by the file's head. 3 for a file that cannot be read."""
+    if path.suffix.lower() == ARRAY_SUFFIX:
+        shape = _load_array(path).shape
+        return 1 if len(shape) == 2 else shape[2]
+    try:
+        with Image.open(path) as image:
+            if image.mode == "P":
+                palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+                return 1 if (palette == palette[:, :1]).all() else 3
+            return 1 if image.mode.partition(";")[0] in GREY_MODES else 3
+    except Exception as error:  # noqa: BLE001  what is damaged is said by those who decode it
+        is_floats = isinstance(error, Image.UnidentifiedImageError) and _tiff_of_floats(path) is not None
+        return 1 if is_floats else 3
+
+
+def with_channels(image_HWC: np.ndarray, channels: int, path: Path) -> np.ndarray:
+    """uint8 [H, W, C] with as many channels: grey repeated, colours as their luma (ITU-R BT.601).
+
+    Raises ValueError, naming the file, where that is not what is wanted.
+    """
+    own = image_HWC.shape[2]
+    if own == channels:
+        return np.ascontiguousarray(image_HWC)
+    if (own, channels) == (1, 3):
+        return np.repeat(image_HWC, 3, axis=2)
+    if (own, channels) == (3, 1):
+        return cv2.cvtColor(np.ascontiguousarray(image_HWC), cv2.COLOR_RGB2GRAY)[..., None]
+    raise ValueError(
+        f"{path}: has {own} channels, and in_channels={channels} (--set in_channels={own}, or leave it out)"
+    )
+
+
+def as_rgb(image_HWC: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, C] as it is shown, [H, W, 3]: grey as grey, of more than three channels the first three."""
+    if image_HWC.shape[2] >= 3:
+        return image_HWC[..., :3]
+    return np.repeat(image_HWC[..., :1], 3, axis=2)
+
+
+def _load_array(path: Path) -> np.ndarray:
+    """Memory-mapped; ValueError names a file that is no array of numbers [H, W] or [H, W, C]."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not a readable array ({error}); save it with numpy.save") from None
+    if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "uifb":
+        raise ValueError(f"{path}: an array of {array.dtype} {list(array.shape)}; wanted: numbers [H, W] or [H, W, C]")
+    return array
+
+
+def _read_array(path: Path, value_range: str, channels: int) -> Picture:
+    samples = np.array(_load_array(path))
+    samples = samples if samples.ndim == 3 else samples[..., None]
+    if samples.dtype == np.uint8:
+        return Picture(with_channels(samples, channels, path), 1)
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path}: holds values that are not finite (NaN or infinite); replace them")
+    scaled = np.empty(samples.shape, np.uint8)
+    for channel in range(samples.shape[2]):
+        own = samples[..., channel].astype(np.float64)
+        low, high = parse_range(value_range) or _own_range(own)[:2]
+        scale = 255 / (high - low) if high > low else 0.0
+        scaled[..., channel] = np.rint(np.clip((own - low) * scale, 0, 255))
+    how = f"from value_range={value_range}" if value_range else "each channel from its own 0.1 to 99.9 percentile"
+    return Picture(with_channels(scaled, channels, path), 1, (f"the array was scaled {how} to 0 to 255",))
 
 
 def decode(path: Path, what: str) -> Decoded:

@@ -20,13 +20,13 @@ from filelock import FileLock
 from trials.data.listing import some
 from trials.data.sources import PET, Source
 
-FORMAT = 2  # raise it when what lies in a cache changes
+FORMAT = 3  # raise it when what lies in a cache changes
 ZEROS = bytes(1 << 20)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set decoded and resized: uint8 RGB images N,S,S,3 and trimaps N,S,S, memory-mapped."""
+    """A data set decoded and resized: uint8 images N,S,S,C and trimaps N,S,S, memory-mapped."""
 
     images_NHWC: np.ndarray
     trimaps_NHW: np.ndarray
@@ -56,7 +56,7 @@ def prepare(source: Source, name: str, size_px: int) -> Prepared:
                 if not folder.is_dir():
                     _build(folder, source, size_px)
         except OSError as error:
-            needed = len(source.names) * size_px**2 * 4
+            needed = len(source.names) * size_px**2 * (source.num_channels + 1)
             raise OSError(
                 f"the prepared pictures, {needed / 1e6:,.1f} MB, cannot be written to {folder.parent} "
                 f"({error.strerror or error}); make room there, or name another folder in $SEGSTUDY_CACHE"
@@ -70,14 +70,16 @@ def is_prepared(source: Source, name: str, size_px: int) -> bool:
 
 
 def _place(source: Source, name: str, size_px: int) -> Path:
-    key = hashlib.sha256(f"{FORMAT} {size_px} {source.identity}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{FORMAT} {size_px} {source.num_channels} {source.identity}".encode()).hexdigest()[:16]
     return cache_folder() / f"{name}-{size_px}px-{key}"
 
 
 def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:
     """A picture at size_px x size_px: averaged where it shrinks, bilinear where it grows."""
-    shrinks = min(image_HWC.shape[:2]) > size_px
-    return cv2.resize(image_HWC, (size_px, size_px), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    interpolation = cv2.INTER_AREA if min(image_HWC.shape[:2]) > size_px else cv2.INTER_LINEAR
+    fours = [image_HWC[..., first : first + 4] for first in range(0, image_HWC.shape[2], 4)]  # as many as OpenCV takes
+    resized = [cv2.resize(four, (size_px, size_px), interpolation=interpolation) for four in fours]
+    return np.concatenate([four.reshape(size_px, size_px, -1) for four in resized], axis=2)
 
 
 def resize_mask(mask_HW: np.ndarray, size_px: int) -> np.ndarray:
@@ -103,7 +105,7 @@ def _build(folder: Path, source: Source, size_px: int) -> None:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         num = len(source.names)
-        images = _allocated(partial / "images.npy", (num, size_px, size_px, 3))
+        images = _allocated(partial / "images.npy", (num, size_px, size_px, source.num_channels))
         trimaps = _allocated(partial / "trimaps.npy", (num, size_px, size_px))
         pairs, problems = [], []
         with ThreadPoolExecutor(os.cpu_count()) as pool:

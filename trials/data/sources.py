@@ -6,6 +6,7 @@ The parameters of a data set's function are settings of these names (trials/part
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.error import URLError
 
@@ -16,7 +17,7 @@ from trials.data.drawn import draw
 from trials.data.listing import Listing, list_pictures, some
 from trials.data.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
 from trials.data.pairing import match
-from trials.data.picture_files import read_picture
+from trials.data.picture_files import channels_of, read_picture, with_channels
 from trials.data.splits import SPLITS, by_table, every_tenth, names_look_grouped
 
 __all__ = ["BACKGROUND", "BORDER", "DATASETS", "PET", "SPLITS", "Pair", "Source", "read_pair"]
@@ -26,7 +27,7 @@ NUM_DRAWN = {"train": 1024, "val": 128, "test": 256}
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture: uint8 RGB image H,W,3, uint8 trimap H,W of 1, 2, 3, and the hard cases it is labelled with.
+    """One picture: uint8 image H,W,C, uint8 trimap H,W of 1, 2, 3, and the hard cases it is labelled with.
 
     `convention`: whether its mask file held a 0 or was a trimap, None where it cannot be told. `remarks`: what a user
     should know of how the files were read.
@@ -48,6 +49,7 @@ class Source:
     read: Callable[[int], Pair]
     identity: str  # other pictures, other text: it is part of the cache's key
     notes: tuple[str, ...] = ()  # what a user should know of how the files were chosen
+    num_channels: int = 3  # of each image
 
     @property
     def num_images(self) -> dict[str, int]:
@@ -62,12 +64,13 @@ class Reading:
     foreground: str = ""
     value_range: str = ""
     mask_orientation: str = "auto"
+    in_channels: int = 3
 
 
 DEFAULT_READING = Reading()
 
 
-def pets(data_root: str) -> Source:
+def pets(data_root: str, in_channels: int = 3) -> Source:
     """Oxford-IIIT Pet in torchvision's layout below `data_root`; with an empty `data_root` torchvision downloads it.
 
     Every 10th name of the official trainval list is validation (368), the others train (3,312); the official test
@@ -82,16 +85,23 @@ def pets(data_root: str) -> Source:
         split_of |= dict.fromkeys(listed, "test") if official == "test" else every_tenth(listed, {0: "val"})
     images = [folder / "images" / f"{name}.jpg" for name in split_of]
     trimaps = [folder / "annotations/trimaps" / f"{name}.png" for name in split_of]
-    as_stored = Reading(mask_orientation="stored")
+    as_stored = Reading(mask_orientation="stored", in_channels=in_channels)
 
     def read(index: int) -> Pair:
         return replace(read_pair(images[index], trimaps[index], as_stored), remarks=())
 
-    return _files_source(split_of, images, trimaps, read)
+    source = _files_source(split_of, images, trimaps, read)
+    return replace(source, num_channels=in_channels)
 
 
 def folder(
-    data_root: str, split_file: str, mask_suffix: str, foreground: str, value_range: str, mask_orientation: str
+    data_root: str,
+    split_file: str,
+    mask_suffix: str,
+    foreground: str,
+    value_range: str,
+    mask_orientation: str,
+    in_channels: int,
 ) -> Source:
     """A user's own pairs: DIR/images and DIR/masks, matched by their names (trials/data/pairing.py).
 
@@ -120,20 +130,23 @@ def folder(
         notes = tuple(note for note in [names_look_grouped(names)] if note)
     pairs = [(image, mask) for name, image, mask in pairing.pairs if name in split_of]
     image_paths, mask_paths = [image for image, _ in pairs], [mask for _, mask in pairs]
-    settings = Reading(foreground, value_range, mask_orientation)
+    settings = Reading(foreground, value_range, mask_orientation, in_channels)
     source = _files_source(split_of, image_paths, mask_paths, lambda index: read_pair(*pairs[index], settings))
     identity = f"{source.identity} {settings}"
-    return replace(source, identity=identity, notes=(*_left_out(images, masks), *pairing.notes, *notes))
+    notes = (*_left_out(images, masks), *pairing.notes, *notes)
+    return replace(source, identity=identity, notes=notes, num_channels=in_channels)
 
 
-def drawn() -> Source:
+def drawn(in_channels: int = 3) -> Source:
     """The embedded, drawn set (trials/data/drawn.py): always the same pictures; it needs no files."""
     splits = [split for split in SPLITS for _ in range(NUM_DRAWN[split])]
     names = [f"drawn_{index:04d}" for index in range(len(splits))]
     code = hashlib.sha256()
     for module in ("drawn.py", "backdrops.py"):
         code.update(Path(__file__).with_name(module).read_bytes())
-    return Source(tuple(names), tuple(splits), _read_drawn, f"drawn {DRAWN_SIZE_PX} {NUM_DRAWN} {code.hexdigest()}")
+    identity = f"drawn {DRAWN_SIZE_PX} {NUM_DRAWN} {code.hexdigest()}"
+    read = partial(_read_drawn, in_channels=in_channels)
+    return Source(tuple(names), tuple(splits), read, identity, num_channels=in_channels)
 
 
 DATASETS = {"drawn": drawn, "pets": pets, "folder": folder}
@@ -141,13 +154,31 @@ DATASETS = {"drawn": drawn, "pets": pets, "folder": folder}
 
 def read_pair(image_path: Path, mask_path: Path, reading: Reading = DEFAULT_READING) -> Pair:
     """Both files, upright, the mask at the image's size. Raises ValueError, naming them, where that cannot be."""
-    picture = read_picture(image_path, reading.value_range)
+    picture = read_picture(image_path, reading.value_range, reading.in_channels)
     mask = read_mask(mask_path, reading.foreground)
     trimap_HW = laid_on(picture, mask, image_path, mask_path, reading.mask_orientation)
     remarks = [*picture.remarks, *mask.remarks]
     if trimap_HW.size != mask.trimap_HW.size:
         remarks.append("the mask is of another size than its image, and was resized to it")
     return Pair(picture.image_HWC, trimap_HW, (), mask.convention, tuple(remarks))
+
+
+def folder_channels(data_root: str) -> int:
+    """Channels of the images of data=folder, by the files' heads: 1 where all are grey, 3 where some are not, or n.
+
+    Raises ValueError, naming two files, where some have n and others do not. 3 where there are none to be looked at.
+    """
+    try:
+        files = list_pictures(Path(data_root) / "images").files.values()
+    except FileNotFoundError:
+        return 3  # what is missing is said where the pairs are matched
+    found = {}
+    for path in files:
+        found.setdefault(channels_of(path), path)
+    if len(found) > 1 and not set(found) <= {1, 3}:
+        listed = ", ".join(f"{path} has {channels}" for channels, path in found.items())
+        raise ValueError(f"images of different numbers of channels: {listed}; all must have as many")
+    return max(found)
 
 
 def _pets_folder(data_root: str) -> Path:
@@ -195,7 +226,8 @@ def _files_source(
     return Source(tuple(split_of), tuple(split_of.values()), read, digest.hexdigest())
 
 
-def _read_drawn(index: int) -> Pair:
+def _read_drawn(index: int, in_channels: int) -> Pair:
     drawing = draw(index, seed=0, size_px=DRAWN_SIZE_PX)
     trimap_HW = np.where(drawing.mask_HW > 0, PET, BACKGROUND).astype(np.uint8)
-    return Pair(drawing.image_HWC, trimap_HW, drawing.hard_cases)
+    image_HWC = with_channels(drawing.image_HWC, in_channels, Path(f"drawn_{index:04d}"))
+    return Pair(image_HWC, trimap_HW, drawing.hard_cases)

@@ -36,17 +36,26 @@ def stage(in_channels: int, out_channels: int, num_blocks: int) -> nn.Sequential
 
 
 class ResNet34UNet(nn.Module):
-    """Images B,3,H,W (normalised) -> B,1,H,W: probabilities or logits, as the activation says.
+    """Images B,in_channels,H,W (normalised) -> B,1,H,W: probabilities or logits, as the activation says.
 
     H and W must be divisible by `size_multiple`.
     """
 
     size_multiple = 32
 
-    def __init__(self, width: int, upsampler: UpsamplerFactory, attention: AttentionFactory, activation: nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        upsampler: UpsamplerFactory,
+        attention: AttentionFactory,
+        activation: nn.Module,
+    ):
         super().__init__()
         channels = (width, width, 2 * width, 4 * width, 8 * width)
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 7, stride=2, padding=3), nn.ReLU(), nn.BatchNorm2d(width))
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_channels, width, 7, stride=2, padding=3), nn.ReLU(), nn.BatchNorm2d(width)
+        )
         self.encoder = nn.ModuleList(
             stage(c_in, c_out, num_blocks)
             for c_in, c_out, num_blocks in zip(channels, channels[1:], (3, 4, 6, 3), strict=False)
@@ -66,7 +75,7 @@ class ResNet34UNet(nn.Module):
         return self.head(self.features(images_BCHW))
 
     def features(self, images_BCHW: Tensor) -> Tensor:
-        """All but the head: B,3,H,W -> B,width,H,W."""
+        """All but the head: B,in_channels,H,W -> B,width,H,W."""
         check_sides(images_BCHW, self.size_multiple)
         features_BCHW = self.stem(images_BCHW)
         skips = []

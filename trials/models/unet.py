@@ -17,17 +17,24 @@ from trials.models.blocks import (
 
 
 class UNet(nn.Module):
-    """Images B,3,H,W (normalised) -> B,1,H,W: probabilities or logits, as the activation says.
+    """Images B,in_channels,H,W (normalised) -> B,1,H,W: probabilities or logits, as the activation says.
 
     H and W must be divisible by `size_multiple`.
     """
 
     size_multiple = 16
 
-    def __init__(self, width: int, upsampler: UpsamplerFactory, attention: AttentionFactory, activation: nn.Module):
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        upsampler: UpsamplerFactory,
+        attention: AttentionFactory,
+        activation: nn.Module,
+    ):
         super().__init__()
         channels = (width, width, 2 * width, 4 * width, 8 * width)
-        self.stem = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU())
+        self.stem = nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU())
         self.encoder = nn.ModuleList(Block(c_in, c_out) for c_in, c_out in pairwise(channels))
         self.attention = nn.ModuleList(attention(c_out) for c_out in channels[1:])
         self.middle = Middle(8 * width)
@@ -38,7 +45,7 @@ class UNet(nn.Module):
         return self.head(self.features(images_BCHW))
 
     def features(self, images_BCHW: Tensor) -> Tensor:
-        """All but the head: B,3,H,W -> B,width,H,W."""
+        """All but the head: B,in_channels,H,W -> B,width,H,W."""
         check_sides(images_BCHW, self.size_multiple)
         features_BCHW = self.stem(images_BCHW)
         skips = []
