@@ -25,9 +25,10 @@ from analysis.load.json_files import read_object
 from analysis.load.metric import NoMetric
 from analysis.load.modes import check_mode
 from analysis.load.study import Study, load_study, read_study, state_of
-from analysis.page import blocks, html
+from analysis.page import blocks
 from analysis.page.comparability import comparability_gaps
 from analysis.page.comparison_page import build_comparison, names_of
+from analysis.page.html import html
 from analysis.page.markdown import markdown
 from analysis.page.study_page import build
 
@@ -208,7 +209,7 @@ def write_page(target: Path, name: str, made: blocks.Page, record: dict, more: d
     }
     write(target / f"{name}.json", json.dumps(strict(record), indent=1, allow_nan=False).encode())
     write(target / f"{name}.md", markdown(made).encode(errors="replace"))
-    write(target / f"{name}.html", html.html(made).encode(errors="replace"))
+    write(target / f"{name}.html", html(made).encode(errors="replace"))
     return target / f"{name}.html"
 
 

@@ -68,7 +68,7 @@ def test_an_adaptive_search_gives_associations_not_effects(tmp_path):
 def test_a_random_search_without_scheduler_is_not_called_adaptive(tmp_path):
     told = answer(tmp_path, TWO, **options(search="random", scheduler="none"))
     assert "associations" not in told
-    assert "stands below" in told
+    assert "differences between levels are effects" in told
 
 
 def test_a_random_search_with_pruning_is_an_association(tmp_path):

@@ -90,6 +90,12 @@ def opened(browser, report: Path, *, width: int = 1280, dark: bool = False, medi
     return browser
 
 
+def unfolded(page):
+    """With every part open."""
+    page.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
+    return page
+
+
 def requests(browser) -> set[str]:
     """The addresses that were asked for."""
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
@@ -167,7 +173,8 @@ def test_every_column_of_every_table_sorts_both_ways(page):
 
 
 def test_the_keyboard_sorts_the_ranking(page):
-    button = page.find_element(By.XPATH, "//figure[@id='table-ranking']//th/button[normalize-space()='lr']")
+    unfolded(page)
+    button = page.find_element(By.XPATH, "//figure[@id='table-ranking']//th/button[normalize-space()='learning rate']")
     first = page.find_element(By.CSS_SELECTOR, "#table-ranking tbody").text
     button.send_keys(Keys.ENTER)
     head = button.find_element(By.XPATH, "..")
@@ -178,12 +185,12 @@ def test_the_keyboard_sorts_the_ranking(page):
 
 
 def test_every_figure_is_shown_and_has_words(page):
+    unfolded(page)
     shown = page.execute_script(
         "return [...document.images].map(i => [i.naturalWidth, i.naturalHeight, i.clientWidth, i.alt.length])"
     )
     assert len(shown) >= 8
     assert all(min(sizes) > 0 for sizes in shown)
-    page.execute_script("for (const part of document.querySelectorAll('details')) part.open = true")
     curves = page.execute_script(
         "return [...document.querySelectorAll('svg')].map(s => [s.getBoundingClientRect().width,"
         " s.getBBox().height, s.getAttribute('aria-label').length, s.getAttribute('role')])"
@@ -217,6 +224,7 @@ def test_a_trials_name_opens_its_part(page):
     for _ in range(2):  # closed by hand, the same link opens it again
         assert part.get_attribute("open") is None
         page.execute_script("arguments[0].click()", link)
+        assert page.find_element(By.ID, "trials").get_attribute("open") is not None  # what it lies in, too
         assert part.get_attribute("open") is not None
         assert link.text in part.find_element(By.TAG_NAME, "summary").text
         assert 0 <= page.execute_script("return arguments[0].getBoundingClientRect().top", part) < 900
@@ -225,7 +233,7 @@ def test_a_trials_name_opens_its_part(page):
 
 def test_an_address_with_a_trial_opens_its_part(browser, report):
     page = opened(browser, report)
-    anchor = page.find_element(By.CSS_SELECTOR, "details[id]").get_attribute("id")
+    anchor = page.find_element(By.CSS_SELECTOR, "details[id^=trial-]").get_attribute("id")
     browser.get("about:blank")
     browser.get(f"{report.as_uri()}#{anchor}")
     assert page.find_element(By.ID, anchor).get_attribute("open") is not None
@@ -233,10 +241,58 @@ def test_an_address_with_a_trial_opens_its_part(browser, report):
 
 def test_a_diverged_trial_links_to_its_folder_and_capsule(page):
     part = page.find_element(By.CSS_SELECTOR, "details.diverged:has(dl)")
+    unfolded(page)
     links = [a.get_attribute("href") for a in part.find_elements(By.TAG_NAME, "a")]
     paths = [Path(unquote(link.removeprefix("file://"))) for link in links]
     assert paths[-1].name == "capsule"
     assert all(path.is_dir() for path in paths)
+
+
+def test_the_page_opens_with_the_answer_and_everything_else_folded(page):
+    shown = [each.text for each in page.find_elements(By.CSS_SELECTOR, "section.open > h2")]
+    assert shown == ["Read this first", "The answer"]
+    assert page.find_elements(By.CSS_SELECTOR, "details[open]") == []
+    folded = page.find_elements(By.CSS_SELECTOR, "main > details > summary")
+    assert len(folded) >= 10
+    assert all(each.find_elements(By.CSS_SELECTOR, ".inside") for each in folded)
+
+
+def test_on_a_phone_the_first_table_shows_its_numbers_whole(browser, report):
+    page = opened(browser, report, width=390)
+    table = page.find_element(By.CSS_SELECTOR, "section.open .table")
+    assert table.find_elements(By.CSS_SELECTOR, "td.number")
+    assert page.execute_script("return arguments[0].scrollWidth <= arguments[0].clientWidth", table)
+
+
+def test_a_click_on_a_level_leaves_its_trials_and_a_second_one_brings_all_back(page):
+    unfolded(page)
+    own = "'#table-ranking tbody tr, details[data-levels]'"
+    rows = f"[...document.querySelectorAll({own})].filter(e => e.checkVisibility())"
+    all_rows = page.execute_script(f"return {rows}.length")
+    level = page.find_element(By.CSS_SELECTOR, "#table-levels_upsample td[data-level=bilinear] button")
+    page.execute_script("arguments[0].click()", level)
+    left = page.execute_script(f"return {rows}.map(e => e.textContent)")
+    assert 0 < len(left) < all_rows
+    assert all("bilinear" in text for text in left)
+    assert page.find_element(By.ID, "filter").text.startswith("Only upsample: bilinear")
+    page.execute_script("arguments[0].click()", level)
+    assert page.execute_script(f"return {rows}.length") == all_rows
+
+
+def test_a_figure_says_its_values_under_the_pointer(page):
+    image = page.find_element(By.CSS_SELECTOR, "section.open img[data-points]")
+    x, y, text = json.loads(image.get_attribute("data-points"))[0]
+    page.execute_script(
+        "const [image, x, y] = arguments, box = image.getBoundingClientRect();"
+        "const at = {clientX: box.left + x / 1000 * box.width, clientY: box.top + y / 1000 * box.height};"
+        "image.dispatchEvent(new PointerEvent('pointermove', at))",
+        image,
+        x,
+        y,
+    )
+    texts = [each[2] for each in json.loads(image.get_attribute("data-points"))]
+    assert page.find_element(By.CSS_SELECTOR, ".tip").text in texts
+    assert "at epoch" in text
 
 
 def num_pages(pdf: bytes) -> int:

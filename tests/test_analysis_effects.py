@@ -121,12 +121,20 @@ def test_curves_leave_out_diverged_lines_and_nan(tmp_path):
     assert curves(study.trials, study.epochs, MODEL, "val_dice")["epoch"].tolist() == [1]
 
 
-def test_a_median_says_whether_most_trials_are_in_it(tmp_path):
+def test_a_median_is_of_the_same_trials_at_every_epoch(tmp_path):
+    pruned = [Trial(lines=[line(1, value)], outcome=outcome("pruned", 1)) for value in (0.1, 0.2)]
+    whole = [completed([0.3, 0.6]), completed([0.5, 0.8])]
+    study = load_study(write_study(tmp_path, [*pruned, *whole]))
+    found = medians(curves(study.trials, study.epochs, None, "val_dice"), study.trials, None)
+    rows = found[["epoch", "median", "num_trials", "num_begun"]].to_numpy().tolist()
+    assert rows == [[1, 0.4, 2, 4], [2, 0.7, 2, 4]]
+
+
+def test_a_median_ends_where_more_than_half_have_left(tmp_path):
     pruned = [Trial(lines=[line(1, value)], outcome=outcome("pruned", 1)) for value in (0.1, 0.2)]
     study = load_study(write_study(tmp_path, [*pruned, completed([0.3, 0.6])]))
     found = medians(curves(study.trials, study.epochs, None, "val_dice"), study.trials, None)
-    rows = found[["epoch", "median", "num_trials", "most"]].to_numpy().tolist()
-    assert rows == [[1, 0.2, 3, True], [2, 0.6, 1, False]]
+    assert found[["epoch", "median", "num_trials"]].to_numpy().tolist() == [[1, 0.2, 3]]
 
 
 def test_trials_that_diverged_before_a_measurement_count_among_those_that_began(tmp_path):
@@ -134,7 +142,7 @@ def test_trials_that_diverged_before_a_measurement_count_among_those_that_began(
     frozen = Trial(lines=[diverged_line(1, 0.1)], outcome=outcome("frozen", 1))
     study = load_study(write_study(tmp_path, [*broken, frozen, completed([0.3, 0.6])]))
     frames = curve_frames(study.trials, study.epochs, None, "val_dice")
-    assert frames.medians[["num_trials", "num_begun", "most"]].to_numpy().tolist() == [[1, 5, False]] * 2
+    assert frames.medians.empty
     assert frames.num_without == 4
 
 

@@ -6,7 +6,7 @@ from analysis.load.factors import factors_of
 from analysis.load.study import load_study
 from analysis.page.answer import facts_of, sentences
 from analysis.page.headline import headline
-from analysis.page.sections.guards import guard_section, guard_sentences
+from analysis.page.sections.guards import guard_findings, guard_section, guard_sentences
 from analysis.page.sections.trials import ending
 from analysis.page.trial_record import trial_parts
 from analysis.stats.guards import fates
@@ -57,11 +57,15 @@ def studied(tmp_path, trials):
     return study, factors_of(study.study, study.trials)[0]
 
 
+def sentences_of(tmp_path, trials):
+    return guard_sentences(guard_findings(*studied(tmp_path, trials)), len(trials))
+
+
 TRIALS = [broke(), broke(), lived(0.4), lived(0.6, clip=1.0), lived(0.8, clip=1.0), cut(clip=1.0), broke(guarded=True)]
 
 
 def test_for_each_guard_it_is_said_how_many_met_an_event_and_lived_and_at_what_dice(tmp_path):
-    assert guard_sentences(*studied(tmp_path, [*TRIALS, completed([0.1, 0.2, 0.9], **settings())])) == [
+    assert sentences_of(tmp_path, [*TRIALS, completed([0.1, 0.2, 0.9], **settings())]) == [
         "Without a guard, 3 of 4 runs met an event; 1 of these 3 lived to the last epoch, with a median val_dice of"
         " 0.4000 there; median val_dice of those that met none: 0.9000.",
         "With clip_norm=1 alone, 3 of 3 runs met an event; 2 of these 3 lived to the last epoch, with a median val_dice"
@@ -72,7 +76,7 @@ def test_for_each_guard_it_is_said_how_many_met_an_event_and_lived_and_at_what_d
 
 def test_the_section_counts_each_guard_alone_and_with_others(tmp_path):
     trials = [*TRIALS, lived(0.5, clip=1.0, guarded=True)]
-    table = guard_section(*studied(tmp_path, trials)).blocks[1].frame.set_index("guards")
+    table = guard_section(guard_findings(*studied(tmp_path, trials)), "val_dice").blocks[1].frame.set_index("guards")
     assert table["num_trials"].to_dict() == {
         "none": 3,
         "clip_norm=1 alone": 3,
@@ -100,7 +104,7 @@ def test_a_run_that_lived_and_is_called_diverged_is_explained(tmp_path):
     trial = lived(0.4, clip=1.0)
     trial.lines[-1] |= {"diverged": True, "diverged_where": "loss_scale", "rolled_back": False}
     trial.outcome = outcome("diverged", 3, step=7, where="loss_scale")
-    told = guard_sentences(*studied(tmp_path, [trial, broke()]))
+    told = sentences_of(tmp_path, [trial, broke()])
     assert "With clip_norm=1, 1 of 1 run met an event; it lived to the last epoch" in told[1]
     assert told[-1] == (
         "A run that lived still passed a limit in the last epoch, so the rest of this page calls it diverged."
@@ -129,19 +133,21 @@ def test_the_answer_of_such_a_space_begins_with_its_guards(tmp_path):
     study, factors = studied(tmp_path, TRIALS)
     design = design_of(study.study["options"], study.trials)
     found = compare(study.trials, study.epochs, factors, study.metric, study.mode, design)
-    assert headline(study, factors, found, design)[0].startswith("Without a guard, 3 of 3 runs met an event")
+    guards = guard_findings(study, factors).sentences
+    assert headline(study, factors, found, design, guards)[0].startswith("Without a guard, 3 of 3 runs met an event")
 
 
 def test_where_no_run_met_an_event_the_guards_are_not_judged(tmp_path):
     trials = [completed([0.1, 0.2, 0.9], **settings(clip=clip)) for clip in (0.0, 1.0)]
-    assert guard_sentences(*studied(tmp_path, trials)) == [
+    assert sentences_of(tmp_path, trials) == [
         "None of the 2 runs met an event, so this study cannot tell what the guards are worth."
     ]
 
 
 def test_a_space_without_guards_has_no_such_section(tmp_path):
     study = load_study(write_study(tmp_path / "s", [completed([0.5])]))
-    assert guard_section(study, factors_of(study.study, study.trials)[0]).blocks == []
+    found = guard_findings(study, factors_of(study.study, study.trials)[0])
+    assert guard_section(found, "val_dice").blocks == []
 
 
 def test_a_diverged_line_with_good_ones_after_it_needs_no_outcome_to_be_survived(tmp_path):

@@ -38,16 +38,27 @@ def test_a_bar_goes_from_start_to_last_result(tmp_path):
 
 def test_a_rung_is_where_trials_were_stopped(tmp_path):
     study, _ = studied(tmp_path, [completed([0.5, 0.6]), *PRUNED])
-    rows = rungs(study.trials, study.epochs, "val_dice")
+    rows = rungs(study.trials, study.epochs, "val_dice", "max")
     assert rows[["rung", "value", "stopped"]].to_numpy().tolist() == [[1, 0.5, False], [1, 0.3, True], [1, 0.3, True]]
 
 
 def test_a_rung_is_a_trials_last_epoch_even_if_the_metric_was_not_measured_at_it(tmp_path):
     stopped = Trial(lines=[line(1, 0.3), line(2, math.nan)], outcome=outcome("pruned", 2))
     study, _ = studied(tmp_path, [completed([0.5, 0.6, 0.7]), stopped])
-    rows = rungs(study.trials, study.epochs, "val_dice").sort_values("stopped")
+    rows = rungs(study.trials, study.epochs, "val_dice", "max").sort_values("stopped")
     assert rows["rung"].tolist() == [2, 2]
     assert rows["value"].tolist() == pytest.approx([0.6, math.nan], nan_ok=True)
+
+
+def test_a_rung_of_ours_shows_the_best_so_far_which_asha_compared(tmp_path):
+    fell = Trial(lines=[line(1, 0.8), line(2, 0.3)], outcome=outcome("pruned", 2))
+    study, _ = studied(tmp_path, [completed([0.5, 0.6, 0.7]), fell])
+    at_the_rung, so_far = (
+        rungs(study.trials, study.epochs, "val_dice", "max", by_objective=ours)["value"].tolist()
+        for ours in (False, True)
+    )
+    assert at_the_rung == [0.6, 0.3]
+    assert so_far == [0.6, 0.8]
 
 
 def test_the_best_line_of_a_metric_to_be_small_is_the_darkest_and_on_top():
@@ -80,12 +91,12 @@ def test_trials_that_left_no_time_are_counted(tmp_path):
 def test_a_trial_that_diverged_later_came_to_the_rung_and_went_on(tmp_path):
     broken = Trial(lines=[line(1, 0.4), diverged_line(2, 0.1)], outcome=outcome("diverged", 2))
     study, _ = studied(tmp_path, [broken, *PRUNED])
-    assert rungs(study.trials, study.epochs, "val_dice")["went_on"].tolist() == [True, False, False]
+    assert rungs(study.trials, study.epochs, "val_dice", "max")["went_on"].tolist() == [True, False, False]
 
 
 def test_without_pruning_there_is_no_rung(tmp_path):
     study, _ = studied(tmp_path, [completed([0.5, 0.6])])
-    assert rungs(study.trials, study.epochs, "val_dice").empty
+    assert rungs(study.trials, study.epochs, "val_dice", "max").empty
 
 
 def test_the_front_holds_what_nothing_cheaper_beats():

@@ -1,9 +1,10 @@
-"""draw(frame, axes): the figures of the report. Draws what it is given and computes nothing."""
+"""What every figure shares: its size, fonts and colours, legends and log axes, its three forms, and values on hover."""
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import matplotlib
 import pandas as pd
@@ -13,12 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from analysis.figures import canvas
 from analysis.figures.lettering import families, fit, shown, shrink, told_apart
 from analysis.load.factors import Factor, present_levels
-from analysis.stats.curves import (
-    ALL,
-)
+from analysis.stats.curves import ALL
 
 STYLE = {  # sizes that stay legible when the figure is as wide as a phone
     "font.size": 12,
@@ -40,34 +38,35 @@ STYLE = {  # sizes that stay legible when the figure is as wide as a phone
 DPI, PRINT_DPI = 160, 300  # on the page; of figures/*.png
 MOST_DRAWN = 400  # lines or marks of one kind that an SVG holds as such; more stand in it as pixels
 WIDTH_IN = 6.0
-STRONG = (0, 1, 2, 4, 3, 9, 7, 5)  # of the colour-blind palette, those that stand out on white, far ones together
+# No colour means two things: these are levels', those of OUTCOMES are outcomes', and predictions have their own.
+LEVELS = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#5b2a86", "#a6761d", "#00a2a2", "#b0006d")
+NO_LEVEL = "#222222"  # of a trial, where no level is meant
+MOST_HOVER = 1500  # values that a figure has for the pointer
 LEGEND_WIDTH = 66  # characters in a row of a legend
 MOST_IN_LEGEND = 24  # levels; more are counted
 LONGEST_LABEL, LONGEST_TICK, LONGEST_SIDE = 40, 24, 32  # characters: in a legend, at a tick, along an upright axis
 ROWS_IN_HEIGHT, ROW_IN = 4, 0.21  # rows of a legend that a figure has room for; inches for each more
 LOG_RATIO = 30  # losses that span more are drawn on a log axis
 
-
-# outcome: marker, size, colour (of the colour-blind palette)
+# outcome: marker, size, colour; those that ended by an error share one, and those that have not ended
 OUTCOMES = {
-    "completed": ("o", 45, "#0173b2"),
+    "completed": ("o", 45, NO_LEVEL),
     "pruned": ("o", 14, "#949494"),
     "diverged": ("X", 75, "#d55e00"),
-    "frozen": ("D", 45, "#56b4e9"),
-    "out_of_memory": ("s", 45, "#de8f05"),
-    "failed": ("P", 60, "#ca9161"),
-    "interrupted": ("v", 45, "#cc78bc"),
-    "running": ("^", 45, "#029e73"),
+    "frozen": ("D", 45, "#8f3d00"),
+    "out_of_memory": ("s", 45, "#a00020"),
+    "failed": ("P", 60, "#a00020"),
+    "interrupted": ("v", 45, "#6b7a8f"),
+    "running": ("^", 45, "#6b7a8f"),
 }
 OTHER_OUTCOME = ("*", 60, "#000000")
 
 
-def palette(levels: list[str], place: int) -> dict[str, tuple]:
-    """A colour a level. `place` is the factor's among the study's: neighbouring factors begin at different colours."""
-    if len(levels) > len(STRONG):
+def palette(levels: list[str], first: int) -> dict[str, object]:
+    """A colour a level, from the place `first` among the colours on: that many are other factors'."""
+    if len(levels) > len(LEVELS):
         return dict(zip(levels, seaborn.color_palette("viridis", len(levels)), strict=True))
-    colours = seaborn.color_palette("colorblind", 10)
-    return {level: colours[STRONG[(2 * place + number) % len(STRONG)]] for number, level in enumerate(levels)}
+    return {level: LEVELS[(first + number) % len(LEVELS)] for number, level in enumerate(levels)}
 
 
 @dataclass(frozen=True)
@@ -77,32 +76,56 @@ class Drawn:
     webp: bytes  # light, for the page
     png: bytes  # at print quality
     svg: bytes
+    points: Sequence[tuple[int, int, str]] = ()  # x and y in thousandths of width and height from above, and words
+
+
+class Hover(NamedTuple):
+    """A value that a figure tells where the pointer is on it."""
+
+    axes: Axes
+    x: float
+    y: float
+    text: str
 
 
 def drawn(draw: Callable, *frames: object, rows: int = 1, panels: int = 1, height_in: float = 4.0, **how) -> Drawn:
     """Draw onto new axes (one, or an array of them), WIDTH_IN wide; the same frames give the same bytes.
 
-    draw(*frames, axes, **how) draws; height_in: inches.
+    draw(*frames, axes, **how) draws, and returns the values that the figure tells on hover, if any; height_in: inches.
     """
     with matplotlib.rc_context(STYLE | {"font.family": families()}):
-        figure = laid_out(draw, *frames, rows=rows, panels=panels, height_in=height_in, **how)
+        figure, values = laid_out(draw, *frames, rows=rows, panels=panels, height_in=height_in, **how)
         return Drawn(
+            points=placed(figure, values),
             webp=saved(figure, "webp", DPI, pil_kwargs={"quality": 88}),
             png=saved(figure, "png", PRINT_DPI, metadata={"Software": None}),
             svg=saved(figure, "svg", PRINT_DPI, metadata={"Date": None}),
         )
 
 
-def laid_out(draw: Callable, *frames: object, rows: int, panels: int, height_in: float, **how) -> Figure:
-    """The figure, laid out once for all forms."""
+def laid_out(
+    draw: Callable, *frames: object, rows: int, panels: int, height_in: float, **how
+) -> tuple[Figure, list[Hover]]:
+    """The figure, laid out once for all forms, and what it tells on hover."""
     figure = Figure(figsize=(WIDTH_IN, height_in), dpi=DPI, layout="constrained")
     axes = figure.subplots(rows, panels, sharey=rows == 1)
-    draw(*frames, axes, **how)
+    values = draw(*frames, axes, **how)
     fit(figure)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     shrink(figure)
-    return figure
+    return figure, values or []
+
+
+def placed(figure: Figure, values: list[Hover]) -> list[tuple[int, int, str]]:
+    """Where on the figure the values lie: a sample, evenly, of very many."""
+    width, height = figure.bbox.width, figure.bbox.height
+    found = []
+    for value in values[:: -(-len(values) // MOST_HOVER) or 1]:
+        x, y = value.axes.transData.transform((value.x, value.y))
+        if 0 <= x <= width and 0 <= y <= height:
+            found.append((round(1000 * x / width), round(1000 * (1 - y / height)), value.text))
+    return found
 
 
 def saved(figure: Figure, form: str, dpi: int, **how) -> bytes:
@@ -169,8 +192,10 @@ def fewness(num_trials: int) -> float:
 
 
 def colours_of(trials: pd.DataFrame, factor: Factor | None, factors: list[Factor]) -> dict:
-    """The same level has the same colour in every figure of the page."""
+    """The same level has the same colour in every figure of the page, and another level another, while they last."""
     if factor is None:
-        return canvas.palette([ALL], 0)
-    choices = [each.name for each in factors if each.kind == "choice"]
-    return canvas.palette(present_levels(trials, factor), choices.index(factor.name))
+        return {ALL: NO_LEVEL}
+    names = [each.name for each in factors]
+    before = [each for each in factors[: names.index(factor.name)] if each.kind == "choice"]
+    counts = [len(present_levels(trials, each)) for each in before]
+    return palette(present_levels(trials, factor), sum(number for number in counts if 1 < number <= len(LEVELS)))

@@ -10,17 +10,17 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from analysis.figures.canvas import fewness, legend_above
+from analysis.figures.canvas import NO_LEVEL, OUTCOMES, Hover, fewness, legend_above
 from analysis.load.layers import Headroom, is_in
 
 BITS = (0, 1, 2, 4, 8, 12, 16)  # of headroom, where the colour changes
-OVERFLOW = "#d55e00"
+OVERFLOW = OUTCOMES["diverged"][2]  # what is not finite
 MOST_NAMES = 45  # of layers beside a strip; of more, every second is named, or third ...
-TRACES = {"diverged": ("#d55e00", "solid"), "frozen": ("#a85a00", (0, (4, 1.5)))}
-OTHER_TRACE = ("#0173b2", "solid")
+TRACES = {"diverged": (OUTCOMES["diverged"][2], "solid"), "frozen": (OUTCOMES["frozen"][2], (0, (4, 1.5)))}
+OTHER_TRACE = (NO_LEVEL, "solid")
 
 
-def draw_incidence(found: Mapping[str, pd.DataFrame], axes: Axes, *, colours: dict, title: str) -> None:
+def draw_incidence(found: Mapping[str, pd.DataFrame], axes: Axes, *, colours: dict, title: str) -> list[Hover]:
     """Steps of the share diverged by the end of each epoch, a line a level, with its 95 % band.
 
     found: by level, columns epoch, incidence, low and high (0 to 1), a row an epoch; at least one level has a row.
@@ -40,6 +40,16 @@ def draw_incidence(found: Mapping[str, pd.DataFrame], axes: Axes, *, colours: di
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     handles = [Line2D([], [], color=colours[level], linewidth=2.4, label=level) for level in found]
     legend_above(axes, handles, title)
+    return [
+        Hover(
+            axes,
+            row.epoch,
+            row.incidence,
+            f"{level}: {row.incidence:.0%} by epoch {row.epoch} (95 % CI {row.low:.0%} to {row.high:.0%})",
+        )
+        for level, frame in found.items()
+        for row in frame.itertuples()
+    ]
 
 
 def draw_headroom(headroom: Headroom, axes: Axes) -> None:

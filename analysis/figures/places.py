@@ -10,6 +10,7 @@ from analysis.figures.canvas import (
     MOST_DRAWN,
     OTHER_OUTCOME,
     OUTCOMES,
+    Hover,
     fewness,
     legend_above,
     log_axis,
@@ -20,8 +21,8 @@ from analysis.figures.lettering import shown, told_apart
 
 def draw_best_against(
     best: pd.DataFrame, axes: Axes, *, colours: dict, name: str, metric: str, log: bool, title: str
-) -> None:
-    """The best score of each trial (columns x, value, level, outcome): colour says the level, marker the outcome."""
+) -> list[Hover]:
+    """The best score of each trial (columns trial, x, value, level, outcome), coloured by level, marked by outcome."""
     few = fewness(len(best))
     for (level, outcome), group in best.groupby(["level", "outcome"], sort=False):
         marker, size, _ = OUTCOMES.get(outcome, OTHER_OUTCOME)
@@ -43,12 +44,16 @@ def draw_best_against(
         Line2D([], [], color=colour, linestyle="none", marker="o", label=level) for level, colour in colours.items()
     ]
     legend_above(axes, handles + outcome_handles(best["outcome"], grey=True), title)
+    return [
+        Hover(axes, row.x, row.value, f"{row.trial}: {row.value:.4g} at {row.x:.4g} ({row.outcome})")
+        for row in best.itertuples()
+    ]
 
 
 def draw_outcomes(
     places: pd.DataFrame, edge: pd.DataFrame, axes: Axes, *, name: str, ticks: list[str], ylabel: str, log: bool
-) -> None:
-    """Where in the space trials ended how (columns x, y, outcome); `ticks` names the places 0, 1, ... of y.
+) -> list[Hover]:
+    """Where in the space trials ended how (columns trial, x, y, outcome); `ticks` names the places 0, 1, ... of y.
 
     edge: columns x, y of the line between those that diverge and those that do not; empty where there is none.
     """
@@ -76,3 +81,4 @@ def draw_outcomes(
         axes.set_yticks(range(len(ticks)), told_apart(ticks, LONGEST_TICK))
         axes.set_ylim(-0.5, len(ticks) - 0.5)
     legend_above(axes, outcome_handles(places["outcome"], grey=False), "how the trials ended")
+    return [Hover(axes, row.x, row.y, f"{row.trial}: {row.outcome} at {row.x:.4g}") for row in places.itertuples()]

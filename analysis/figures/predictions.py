@@ -6,7 +6,7 @@ from matplotlib.colors import to_rgb
 
 from analysis.load.predictions import IGNORED, Example
 
-PREDICTION, MASK, LEFT_OUT = "#de8f05", "#0173b2", "#949494"
+PREDICTION, MASK, LEFT_OUT = "#f5e500", "#00d5ff", "#e4e4e4"
 
 
 def draw_examples(examples: list[Example], axes: np.ndarray) -> None:

@@ -11,8 +11,10 @@ from matplotlib.ticker import MaxNLocator
 from analysis.figures.canvas import (
     LONGEST_SIDE,
     MOST_DRAWN,
+    NO_LEVEL,
     OTHER_OUTCOME,
     OUTCOMES,
+    Hover,
     fewness,
     legend_above,
     log_axis,
@@ -22,7 +24,7 @@ from analysis.figures.lettering import shown, told_apart
 
 LONGEST_MARK, LONGEST_LAST, LONGEST_NAME = 14, 9, 22  # characters: of a level, of one beside the metric, of an axis
 NAMES_ABREAST = 60  # characters of all axes' names that stand side by side
-STOPPED, WENT_ON, ENDED = "#949494", "#0173b2", "#d55e00"
+STOPPED, WENT_ON, ENDED = OUTCOMES["pruned"][2], NO_LEVEL, "#6b7a8f"
 
 
 def draw_time_line(bars: pd.DataFrame, axes: Axes) -> None:
@@ -72,10 +74,10 @@ def draw_rungs(rows: pd.DataFrame, axes: Axes, *, metric: str) -> None:
     legend_above(axes, handles, "")
 
 
-def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> None:
+def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> list[Hover]:
     """Cost against the best metric; the front of those that no other beats in both.
 
-    points: columns outcome, cost_min (minutes), value, on_front, a row a trial, the cheapest first.
+    points: columns trial, outcome, cost_min (minutes), value, on_front, a row a trial, the cheapest first.
     """
     few = fewness(len(points))
     for outcome, group in points.groupby("outcome", sort=False):
@@ -90,6 +92,10 @@ def draw_costs(points: pd.DataFrame, axes: Axes, *, metric: str, log: bool) -> N
         log_axis(axes, "x")
     handles = [*outcome_handles(points["outcome"], grey=False), Line2D([], [], color="black", label="Pareto front")]
     legend_above(axes, handles, "")
+    return [
+        Hover(axes, row.cost_min, row.value, f"{row.trial}: {row.value:.4g} in {row.cost_min:.3g} min")
+        for row in points.itertuples()
+    ]
 
 
 def draw_parallel(frames: tuple, axes: Axes, *, names: list[str], metric: str, mode: str) -> None:

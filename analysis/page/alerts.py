@@ -11,7 +11,7 @@ from analysis.page.wording import count, listed, show
 from analysis.stats.outcomes import failures
 from analysis.stats.reached import is_score
 
-LONGEST_ERROR = 240  # characters
+LONGEST_ERROR = 120  # characters
 
 
 def alerts(study: Study, ranked: pd.DataFrame) -> list[str]:

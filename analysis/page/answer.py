@@ -9,9 +9,10 @@ from analysis.load.factors import Factor, settings_columns
 from analysis.load.json_files import is_number
 from analysis.load.study import Study
 from analysis.page import words
+from analysis.page.differences import design_sentence
 from analysis.page.wording import count, listed, none_diverged, settings_text, show, unknown_text
 from analysis.page.words import DID
-from analysis.stats.designs import BLIND_SEARCHES, NO_SCHEDULERS
+from analysis.stats.designs import design_of
 from analysis.stats.guards import event_counts
 from analysis.stats.outcomes import causes, common_remedies, divergences, outcome_counts, unknown_divergences
 from analysis.stats.ranking import level_summary, seed_spread
@@ -47,6 +48,7 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
         "common_remedies": common_remedies(ranked),
         "search": study.study["options"].get("search"),
         "scheduler": study.study["options"].get("scheduler"),
+        "design": design_sentence(design_of(study.study["options"], study.trials)),
         "has_seeds": bool("seed" in ranked and ranked["seed"].notna().any()),
         "num_repeated_settings": len(spread),
         "median_seed_spread": float(spread["spread"].median()) if len(spread) else None,
@@ -184,31 +186,7 @@ def caution_sentences(facts: dict) -> list[str]:
     """What the numbers above do not say."""
     if facts["num_measured"] < 2:
         return []
-    return [adaptive_sentence(facts), seed_sentence(facts), few_sentence(facts)]
-
-
-def adaptive_sentence(facts: dict) -> str:
-    search, scheduler = facts["search"], facts["scheduler"]
-    if search is None:
-        return (
-            "How settings were chosen and trials stopped is not recorded: read differences between levels as"
-            " associations, not as effects."
-        )
-    if search in BLIND_SEARCHES and scheduler in NO_SCHEDULERS:
-        return (
-            f"Settings were chosen without a look at results (search {search}) and no scheduler stopped trials;"
-            " what each level does, with intervals, stands below."
-        )
-    chosen = [] if search in BLIND_SEARCHES else [f"the search ({search}) preferred settings that did well"]
-    chosen += (
-        []
-        if scheduler in NO_SCHEDULERS
-        else [f"the scheduler ({scheduler}) cut short trials that did badly, which count with what they had reached"]
-    )
-    return (
-        f"Differences between levels are associations, not effects: {listed(chosen)}, so the levels were not tried"
-        " under equal conditions."
-    )
+    return [facts["design"], seed_sentence(facts), few_sentence(facts)]
 
 
 def seed_sentence(facts: dict) -> str:

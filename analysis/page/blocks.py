@@ -1,14 +1,17 @@
-"""A report as data (sections of text, tables, figures and parts that fold away), and its form as one HTML file."""
+"""What a page is made of, as data: sections of text, tables, figures and parts that fold away."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.figures.canvas import Drawn
 from analysis.load.labels import cut
+from analysis.page.sparklines import Sparkline
 from analysis.page.wording import show, show_setting
+from analysis.page.words import head
 
 MOST_WORDS = 300  # characters of a cell that is no setting
 
@@ -43,20 +46,44 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    svg: str  # markup of our own, with its words for those who do not see it
+class Curves:
+    """A trial's small curves."""
+
+    panels: Sequence[Sparkline]
     caption: str
+
+
+class Shown(NamedTuple):
+    """A number of a table in words: +1.2 Dice points."""
+
+    text: str
+    exact: float  # by which the column is sorted
 
 
 @dataclass(frozen=True)
 class Table:
-    name: str  # of tables/<name>.csv
+    name: str  # of tables/<name>.csv, which has every column of the frame
     caption: str
     frame: pd.DataFrame
     settings: Sequence[str] = ()  # columns of settings, whose values are shown in full
+    columns: Sequence[str] = ()  # that the page shows, in this order; none named: all
+    heads: Mapping[str, str] = field(default_factory=dict)  # column -> its head, where words.HEADS has another
+    axis: str = ""  # the axis of which the column `level` has the levels
+    page: pd.DataFrame | None = None  # what the page shows in place of the frame
+
+    @property
+    def view(self) -> pd.DataFrame:
+        """What the page shows: of the columns named those that are there."""
+        frame = self.frame if self.page is None else self.page
+        return frame[[name for name in self.columns if name in frame]] if self.columns else frame
+
+    def head(self, column: str) -> str:
+        return self.heads.get(column) or head(column)
 
     def shown(self, value: object, column: str) -> str:
         """A cell's text; what is said in words is whole, unless somebody wrote a page."""
+        if isinstance(value, Shown):
+            return value.text
         if column in self.settings:
             return show_setting(value)
         return cut(value, MOST_WORDS) if isinstance(value, str) else show(value, column)
@@ -71,6 +98,13 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """Figures that stand beside each other where there is room."""
+
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
 class Details:
     """Blocks that fold away under their title."""
 
@@ -78,16 +112,25 @@ class Details:
     blocks: Sequence["Block"]
     trial: str = ""  # cells of a column `trial` that say so link to it
     anchor: str = ""  # its id on the page; trials have one
-    mark: str = ""  # a class of style.py: a trial's outcome
+    mark: str = ""  # a class of page.css: a trial's outcome
+    levels: Mapping[str, str] = field(default_factory=dict)  # axis -> level, of a trial
 
 
-Block = Text | Items | Pairs | Command | Link | Drawing | Table | Picture | Details
+Block = Text | Items | Pairs | Command | Link | Curves | Table | Picture | Beside | Details
 
 
 @dataclass(frozen=True)
 class Section:
+    """A part of the page. It folds away under its title and `about`, what is inside, unless it is of the answer."""
+
     title: str
     blocks: Sequence[Block]
+    about: str = ""
+    is_open: bool = False
+
+    @property
+    def anchor(self) -> str:
+        return slug(self.title)
 
 
 @dataclass(frozen=True)
@@ -99,7 +142,16 @@ class Page:
     refresh_s: float | None = None  # the page loads itself anew that often; None: never
 
     def blocks(self, kind: type) -> list:
-        return [block for section in self.sections for block in section.blocks if isinstance(block, kind)]
+        """Those of a kind, also of figures that stand beside each other."""
+        return [block for section in self.sections for block in flat(section.blocks) if isinstance(block, kind)]
+
+
+def flat(blocks: Sequence[Block]) -> Iterator[Block]:
+    for block in blocks:
+        if isinstance(block, Beside):
+            yield from block.pictures
+        else:
+            yield block
 
 
 def slug(text: str) -> str:
@@ -108,6 +160,6 @@ def slug(text: str) -> str:
 
 
 def caption(table: Table, most: int) -> str:
-    if len(table.frame) <= most:
+    if len(table.view) <= most:
         return table.caption
-    return f"{table.caption} The first {most} of {len(table.frame)} rows; all are in tables/{table.name}.csv."
+    return f"{table.caption} The first {most} of {len(table.view)} rows; all are in tables/{table.name}.csv."

@@ -49,8 +49,8 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
         *metric_gaps(one, other, names),
     ]
     sections = [
-        Section("The answer", [Items(said or ["Nothing can be compared yet."])]),
-        Section("What differs", differences(one, other, names)),
+        Section("The answer", [Items(said or ["Nothing can be compared yet."])], is_open=True),
+        Section("What differs", differences(one, other, names), "options, settings, data and versions"),
         effect_section(found, design, both.metric, both.mode, []),
         Section("How they ended", [Table("outcomes", "How the trials of each ended.", ended(one, other, names))]),
         Section("Learning curves", curve_blocks(both, axis)),

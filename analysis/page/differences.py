@@ -10,6 +10,17 @@ import pandas as pd
 from analysis.load.factors import NAMES
 from analysis.page.wording import count, gap_text
 from analysis.stats.comparisons import ALPHA
+from analysis.stats.designs import Design
+
+
+def design_sentence(design: Design) -> str:
+    """Whether differences between levels may be read as effects: the one place that says so."""
+    if design.answers:
+        return (
+            "Settings were chosen without looking at results, and no trial was stopped early: differences between"
+            " levels are effects."
+        )
+    return f"Differences between levels are associations, not effects: {design.reason}."
 
 
 def metric_sentence(row: dict, metric: str, mode: str) -> str:

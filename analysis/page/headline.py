@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -10,7 +11,6 @@ from analysis.load.factors import Factor, levels, present_levels
 from analysis.load.study import Study
 from analysis.page import words
 from analysis.page.differences import counted, interval, metric_sentence, named, points, signed, verdict
-from analysis.page.sections.guards import guard_sentences
 from analysis.page.wording import count, level_text, listed
 from analysis.stats.designs import Design
 from analysis.stats.guards import GUARDS
@@ -20,22 +20,30 @@ MOST_ASKED, MOST_OTHERS = 3, 2  # sentences on the axes that were asked about, a
 FEWEST_ALIKE = 3  # diverged trials with a level in common before that is worth a sentence
 
 
-def headline(study: Study, factors: list[Factor], found: pd.DataFrame, design: Design) -> list[str]:
-    """Sentences made of the comparisons and of the diverged trials, what is decided first; none if neither speaks.
+def headline(
+    study: Study, factors: list[Factor], found: pd.DataFrame, design: Design, guards: Sequence[str] = ()
+) -> list[str]:
+    """Sentences made of the comparisons and of the diverged trials, what is significant first; none if neither speaks.
 
-    A space that asks about guards is answered by what runs did after an event, before all else.
+    guards: what runs did after an event; a space that asks about guards is answered by it before all else.
     """
     asked = asked_about(study, factors)
-    guarded = guard_sentences(study, factors) if set(asked) & set(GUARDS) else []
+    guarded = guards if set(asked) & set(GUARDS) else []
     scores = [*metric_sentences(found, asked, study, design), *interaction_sentences(found, study)]
-    broken = [
+    broken = broken_sentences(study, factors, found)
+    decided = found["decided"] & found["what"].eq(study.metric)
+    rest = [*scores, *broken] if decided.any() or not broken else [*broken, *scores]
+    return [*guarded, *rest]
+
+
+def broken_sentences(study: Study, factors: list[Factor], found: pd.DataFrame) -> list[str]:
+    """Where trials diverged, why, and what would have cured them; none where none did."""
+    asked = asked_about(study, factors)
+    return [
         *divergence_sentences(study.trials, factors, found, asked),
         *cause_sentences(study.trials),
         *cure_sentences(study.trials),
     ]
-    decided = found["decided"] & found["what"].eq(study.metric)
-    rest = [*scores, *broken] if decided.any() or not broken else [*broken, *scores]
-    return [*guarded, *rest]
 
 
 def asked_about(study: Study, factors: list[Factor]) -> list[str]:

@@ -1,10 +1,11 @@
 """The page as Markdown, for a pull request: short, its figures linked."""
 
 from analysis.page.blocks import (
+    Beside,
     Block,
     Command,
+    Curves,
     Details,
-    Drawing,
     Items,
     Link,
     Page,
@@ -50,8 +51,10 @@ def markdown_block(block: Block) -> str:
             return f"{inline(about)}\n\n    {text}"
         case Link(text, target):
             return f"[{inline(text)}](<{target}>)"
-        case Drawing(_, caption):
+        case Curves(_, caption):
             return inline(caption)
+        case Beside(pictures):
+            return "\n\n".join(map(markdown_block, pictures))
         case Details(title, blocks):
             return "\n\n".join([inline(title), *map(markdown_block, blocks)])
         case Picture(name, caption, alt, _):
@@ -61,12 +64,12 @@ def markdown_block(block: Block) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    columns = list(table.frame.columns)
+    columns = list(table.view)
     rows = [
         [table.shown(value, column) for column, value in zip(columns, row, strict=True)]
-        for row in table.frame.head(MOST_ROWS).itertuples(index=False, name=None)
+        for row in table.view.head(MOST_ROWS).itertuples(index=False, name=None)
     ]
-    head = [row_of([str(column) for column in columns]), "| " + " | ".join(["---"] * len(columns)) + " |"]
+    head = [row_of([table.head(column) for column in columns]), "| " + " | ".join(["---"] * len(columns)) + " |"]
     return "\n".join([inline(caption_of(table, MOST_ROWS)), "", *head, *map(row_of, rows)])
 
 

@@ -1,8 +1,8 @@
-"""A trial's curves, small: an SVG written by hand, its colours left to the page's style. Quick for hundreds."""
+"""A trial's curves, small: what templates/blocks.html draws as an SVG. Quick for hundreds of trials."""
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 90, 44, 14, 6  # px
 MOST_POINTS = 150  # of a line; of longer ones, every second epoch, or third ...
@@ -11,30 +11,39 @@ LOG_RATIO = 30  # as in analysis/figures/canvas.py
 Points = Sequence[tuple[int, float]]  # epoch, value; finite
 
 
-def sparkline(lines: Mapping[str, Points], title: str, *, last_epoch: int) -> str:
-    """One small panel; the first line is drawn strong, the second dashed. "" where there is nothing to draw."""
+@dataclass(frozen=True)
+class Sparkline:
+    """One small panel: its texts, and the path of each line by the line's place (the first strong, others dashed)."""
+
+    title: str
+    words: str  # what it shows, for those who do not see it
+    high: str
+    low: str
+    last_epoch: int
+    paths: Mapping[int, str]
+
+    width, height, left, top, base = WIDTH, HEIGHT, LEFT, TOP, HEIGHT - BOTTOM
+
+
+def sparkline(lines: Mapping[str, Points], title: str, *, last_epoch: int) -> Sparkline | None:
+    """None where there is nothing to draw."""
     drawn = {name: points for name, points in lines.items() if points}
     if not drawn:
-        return ""
+        return None
     values = [value for points in drawn.values() for _, value in points]
     low, high = min(values), max(values)
     log = low > 0 and high / low > LOG_RATIO
-    paths = "".join(
-        f'<path class="line-{list(lines).index(name)}" d="{path(points, low, high, last_epoch, log=log)}"/>'
-        for name, points in drawn.items()
-    )
     told = "; ".join(
         f"{name} from {points[0][1]:.4g} at epoch {points[0][0]} to {points[-1][1]:.4g} at epoch {points[-1][0]}"
         for name, points in drawn.items()
     )
-    base = HEIGHT - BOTTOM
-    return (
-        f'<svg class="curve" role="img" aria-label="{escape(f"{title}: {told}")}" viewBox="0 0 {WIDTH} {HEIGHT}">'
-        f'<path class="axis" d="M{LEFT} {TOP}V{base}H{WIDTH}"/>'
-        f'<text x="{LEFT - 4}" y="{TOP + 8}" text-anchor="end">{high:.3g}</text>'
-        f'<text x="{LEFT - 4}" y="{base}" text-anchor="end">{low:.3g}</text>'
-        f'<text x="{LEFT}" y="{HEIGHT - 2}">{escape(title)}{", log" if log else ""}</text>'
-        f'<text x="{WIDTH}" y="{HEIGHT - 2}" text-anchor="end">epoch {last_epoch}</text>{paths}</svg>'
+    return Sparkline(
+        title=f"{title}, log" if log else title,
+        words=f"{title}: {told}",
+        high=f"{high:.3g}",
+        low=f"{low:.3g}",
+        last_epoch=last_epoch,
+        paths={list(lines).index(name): path(points, low, high, last_epoch, log=log) for name, points in drawn.items()},
     )
 
 

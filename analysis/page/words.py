@@ -67,6 +67,50 @@ REMEDIES = {
 }
 
 
+HEADS = {  # of the columns of tables, for readers; tables/*.csv has their names
+    "num_trials": "trials",
+    "num_measured": "measured",
+    "num_epochs": "epochs",
+    "num_pruned": "pruned",
+    "num_diverged": "diverged",
+    "num_unknown": "not known",
+    "num_images": "images",
+    "num_left_out": "left out",
+    "num_with_event": "met an event",
+    "num_lived": "lived on",
+    "num_broke": "broke",
+    "num_cut": "cut short",
+    "num_tests": "tests",
+    "median_end_after_event": "median after an event",
+    "median_end_without_event": "median without one",
+    "best_epoch": "at epoch",
+    "last_epoch": "by epoch",
+    "median_epoch": "median epoch",
+    "images_per_s": "images/s",
+    "duration_s": "seconds",
+    "without_pruning": "had none been stopped",
+    "only_where": "only where",
+    "ped_anova": "PED-ANOVA",
+    "fanova": "fANOVA",
+    "error_type": "error",
+    "error_text": "what it said",
+    "shown_as": "shown as",
+    "mean_dice": "mean Dice",
+    "dice": "Dice",
+    "first_sign": "first sign at epoch",
+    "event": "broke at epoch",
+    "epochs_after": "epochs after the first sign",
+    "epochs_saved": "epochs saved",
+    "where": "seen by",
+    "untried": "not tried",
+}
+
+
+def head(column: object) -> str:
+    """A column's head in words; underscores elsewhere stay, as in the names of metrics and of others' settings."""
+    return HEADS.get(str(column), str(column))
+
+
 def outcome(name: str) -> str:
     """out of memory"""
     return name.replace("_", " ")

@@ -9,6 +9,7 @@ from analysis.load.factors import Factor, levels, present_levels
 from analysis.stats.ranking import name_hash
 from analysis.stats.scores import measured
 
+MEDIANS = ("level", "epoch", "median", "low", "high", "num_trials", "num_begun")
 ALL = "all trials"  # the one level where no factor divides the trials
 
 
@@ -42,19 +43,31 @@ def curves(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, me
 
 
 def medians(curves: pd.DataFrame, trials: pd.DataFrame, factor: Factor | None) -> pd.DataFrame:
-    """A row a level and epoch: median, low and high (quartiles), num_trials (measured then), num_begun (of the level,
-    those that diverged before a measurement too), and `most`: at least half of these are in it.
+    """A row a level and epoch: median, low and high (quartiles) of the same num_trials trials at every epoch.
 
-    Pruning and divergence take the worse trials out, so a median of the few that remain rises by that alone.
+    Of the num_begun trials of a level (those that diverged before a measurement are among them) these are the ones
+    that came to the last epoch that at least half came to; later epochs have no median. A median of whoever is left
+    would move because the worse trials leave. An epoch that one of them did not measure is left out.
     """
-    grouped = curves.groupby(["level", "epoch"], sort=True)["value"]
-    found = grouped.agg(median="median", num_trials="size")
-    quartiles = grouped.quantile([0.25, 0.75]).unstack().rename(columns={0.25: "low", 0.75: "high"})
-    found = found.join(quartiles).reset_index() if len(found) else found.assign(low=[], high=[]).reset_index()
     level = pd.Series(ALL, trials.index) if factor is None else levels(trials, factor)
     has_begun = trials["folder"].isin(curves["folder"]) | trials["outcome"].isin(BAD)
-    begun = found["level"].map(level[has_begun].value_counts()).astype(int)
-    return found.assign(num_begun=begun, most=found["num_trials"] * 2 >= begun)
+    begun = level[has_begun].value_counts()
+    found = [level_medians(own, name, int(begun[name])) for name, own in curves.groupby("level", sort=True)]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(MEDIANS))
+
+
+def level_medians(curves: pd.DataFrame, level: object, num_begun: int) -> pd.DataFrame:
+    """The rows of medians for a level, from its rows of curves; none where fewer than half of its trials have any."""
+    last = curves.groupby("folder")["epoch"].max().sort_values(ascending=False)
+    half = -(-num_begun // 2)
+    until = last.iloc[half - 1] if half <= len(last) else 0
+    same = curves[curves["folder"].isin(last.index[last >= until]) & (curves["epoch"] <= until)]
+    grouped = same.groupby("epoch", sort=True)["value"]
+    found = grouped.agg(median="median", num_trials="size")
+    quartiles = grouped.quantile([0.25, 0.75]).unstack().reindex(columns=[0.25, 0.75])
+    found = found.assign(low=quartiles[0.25], high=quartiles[0.75]).reset_index()
+    found = found[found["num_trials"] == (last >= until).sum()]
+    return found.assign(level=level, num_begun=num_begun)[list(MEDIANS)]
 
 
 def some_of(curves: pd.DataFrame, most: int) -> pd.DataFrame:

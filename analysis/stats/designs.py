@@ -35,10 +35,10 @@ def design_of(options: dict, trials: pd.DataFrame) -> Design:
     kind = {"grid": "factorial", "random": "random", None: "unknown"}.get(search, "adaptive")
     reasons = []
     if kind == "unknown":
-        reasons.append("how settings were chosen and trials stopped is not recorded")
+        reasons.append("it is not recorded how settings were chosen and trials stopped")
     if kind == "adaptive":
-        reasons.append(f"the search ({search}) preferred settings that did well")
+        reasons.append(f"the search ({search}) tried more of the settings that did well")
     if is_pruned and kind != "unknown":
         name = scheduler if scheduler not in NO_SCHEDULERS else "unrecorded"
-        reasons.append(f"the scheduler ({name}) cut short trials that did badly")
+        reasons.append(f"the scheduler ({name}) stopped trials that did badly")
     return Design(kind, is_pruned, " and ".join(reasons))

@@ -15,11 +15,11 @@ def range_factors(factors: list[Factor]) -> list[Factor]:
 
 
 def best_points(ranked: pd.DataFrame, factor: Factor, factors: list[Factor], metric: str) -> pd.DataFrame:
-    """Columns x, value, level (of the first factor with levels to compare), outcome; a row a measured trial."""
+    """Columns trial, x, value, level (of the first factor with levels to compare), outcome; a row a measured trial."""
     by = colouring(ranked, factors)
     level = pd.Series(ALL, index=ranked.index) if by is None else levels(ranked, by)
     points = {"x": numbers(ranked, factor.name), "value": numbers(ranked, f"best_{metric}"), "level": level}
-    return pd.DataFrame(points | {"outcome": ranked["outcome"]}).dropna()
+    return pd.DataFrame(points | {"outcome": ranked["outcome"], "trial": ranked["trial"]}).dropna()
 
 
 def colouring(trials: pd.DataFrame, factors: list[Factor]) -> Factor | None:
@@ -32,7 +32,7 @@ def is_log(factor: Factor, values: pd.Series) -> bool:
 
 
 def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.DataFrame, list[str], str]:
-    """Columns x (learning rate), y, outcome, is_known (whether it diverged); the names of y's places if it is a
+    """Columns trial, x (learning rate), y, outcome, is_known (whether it diverged); the names of y's places if it is a
     choice; y's title."""
     ranges = [factor.name for factor in factors if factor.kind != "choice"]
     known = {factor.name: factor for factor in factors if factor.name != "lr"}
@@ -45,6 +45,6 @@ def outcome_places(trials: pd.DataFrame, factors: list[Factor]) -> tuple[pd.Data
         y = levels(trials, other).map({level: place for place, level in enumerate(ticks)}).astype(float) + spread
     else:
         y = numbers(trials, other.name)
-    places = pd.DataFrame({"x": numbers(trials, "lr"), "y": y, "outcome": trials["outcome"]})
+    places = pd.DataFrame({"x": numbers(trials, "lr"), "y": y, "outcome": trials["outcome"], "trial": trials["trial"]})
     places = places.assign(is_known=divergence_known(trials)).dropna()
     return places, ticks, other.axis_title if other else "epochs trained"

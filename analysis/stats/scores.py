@@ -25,23 +25,17 @@ def best_epochs(epochs: pd.DataFrame, metric: str, mode: str) -> pd.DataFrame:
 
 
 def objectives(epochs: pd.DataFrame, metric: str, mode: str) -> pd.Series:
-    """By folder, what a trial counts for in a search: its best, or, where it diverged or froze, the worst it measured.
-
-    NaN where it measured nothing, for which a search takes the worst there is.
+    """What a trial counted for in the search after each row: its best so far, or the worst that it had measured where
+    the row says that it diverged or froze and was not rolled back. NaN where nothing was measured until then.
     """
-    values = measured(epochs, metric).groupby("folder")[metric] if metric in epochs else None
-    folders = pd.Index(epochs["folder"].unique(), name="folder")
-    if values is None:
-        return pd.Series(np.nan, index=folders)
-    best, worst = (values.max(), values.min()) if mode == "max" else (values.min(), values.max())
-    broken = broken_folders(epochs)
-    return best.reindex(folders).where(~folders.isin(broken), worst.reindex(folders)).astype(float)
-
-
-def broken_folders(epochs: pd.DataFrame) -> set[str]:
-    """Trials whose last epoch says that they diverged or froze, and was not rolled back."""
-    last = epochs.sort_values(["folder", "epoch"], kind="stable").drop_duplicates("folder", keep="last")
-    return set(last.loc[(flag(last, "diverged") | flag(last, "frozen")) & ~flag(last, "rolled_back"), "folder"])
+    if metric not in epochs:
+        return pd.Series(np.nan, index=epochs.index)
+    ordered = epochs.sort_values(["folder", "epoch"], kind="stable")
+    values = measured(ordered, metric)[metric].astype(float).reindex(ordered.index).groupby(ordered["folder"])
+    most, least = (each.groupby(ordered["folder"]).ffill() for each in (values.cummax(), values.cummin()))
+    best, worst = (most, least) if mode == "max" else (least, most)
+    broken = (flag(ordered, "diverged") | flag(ordered, "frozen")) & ~flag(ordered, "rolled_back")
+    return best.where(~broken, worst).reindex(epochs.index)
 
 
 def flag(epochs: pd.DataFrame, name: str) -> pd.Series:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from analysis.load.contract import BAD
 from analysis.load.factors import Factor, levels, numbers, present_levels
-from analysis.stats.scores import measured
+from analysis.stats.scores import measured, objectives
 
 MOST_RUNGS = 8  # a scheduler that stops at more epochs than that has no rungs
 MOST_LINES = 300  # of parallel coordinates
@@ -26,8 +26,11 @@ def time_line(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values("start_min", kind="stable")[["trial", "outcome", "start_min", "end_min"]]
 
 
-def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Columns rung (the epoch), folder, value (of the metric at it), stopped, went_on; a row a trial that came to it.
+def rungs(
+    trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode: str, *, by_objective: bool = False
+) -> pd.DataFrame:
+    """Columns rung (the epoch), folder, value (what the scheduler compared), stopped, went_on; a row a trial that came
+    to it. by_objective: it compared the best so far, as in a study of this project; else the metric at the rung.
 
     One that was neither stopped nor went on ended there for reasons of its own (diverged, failed), or runs still. A
     rung is an epoch after which the scheduler stopped trials: their last one, whether or not the metric was measured
@@ -35,9 +38,9 @@ def rungs(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
     """
     if metric not in epochs:
         return pd.DataFrame({"rung": [], "folder": [], "value": [], "stopped": [], "went_on": []})
-    finite = measured(epochs, metric)
+    values = objectives(epochs, metric, mode) if by_objective else measured(epochs, metric)[metric].astype(float)
     rows = epochs[~epochs["diverged"].astype(bool)]
-    rows = rows.assign(**{metric: finite[metric].astype(float).reindex(rows.index)})
+    rows = rows.assign(**{metric: values.reindex(rows.index)})
     last = rows.groupby("folder")["epoch"].max()
     stopped = last[last.index.isin(trials.loc[trials["outcome"] == "pruned", "folder"])]
     places = np.sort(stopped.unique())

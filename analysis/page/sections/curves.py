@@ -1,4 +1,4 @@
-"""The figures of a report: which there are, from which frames each is drawn, and what its caption says."""
+"""The page's part on learning curves: which figures there are, from which frames, and what their captions say."""
 
 import pandas as pd
 
@@ -19,13 +19,12 @@ from analysis.stats.curves import (
     some_of,
 )
 
-IN_THE_FIRST_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
+IN_THE_LAB2_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
 MOST_LINES = 300  # in a figure
 HOW_TO_READ = (
-    "Thin: one trial each. Bold: the median of the trials that trained that long, dotted once less than half of them"
-    " are left; as trials are stopped, it can move by that alone. Band: the middle half of the trials."
-    " A cross is the last finite epoch of a diverged trial,"
-    " a dot the end of a pruned one."
+    "A thin line is a trial. A bold line is the median, up to the last epoch that at least half of the trials reached,"
+    " and at every epoch of the same trials; the band is their middle half. A cross is the last finite epoch of a"
+    " diverged trial, a dot the last epoch of a stopped one."
 )
 LOSSES = ("train_loss", "val_loss")
 
@@ -90,8 +89,8 @@ def names_of(factor: Factor | None) -> tuple[str, str]:
 
 
 def like(name: str, what: str) -> str:
-    number = IN_THE_FIRST_REPORT.get((name, what))
-    return f" (as figure {number} of the first report)" if number else ""
+    number = IN_THE_LAB2_REPORT.get((name, what))
+    return f" (as figure {number} of the Lab 2 report)" if number else ""
 
 
 def not_drawn(frames: CurveFrames) -> str:
@@ -102,13 +101,13 @@ def not_drawn(frames: CurveFrames) -> str:
 
 
 def last_medians(medians: pd.DataFrame, what: str) -> str:
-    """The figure in words: where each level's median stood last with at least half of its trials, and with how many."""
-    last = medians[medians["most"]].groupby("level", sort=False).tail(1)
+    """The figure in words: where each level's median ends, and of how many trials it is."""
+    last = medians.groupby("level", sort=False).tail(1)
     parts = [
         f"{row.level} {row.median:.4g} at epoch {row.epoch} ({row.num_trials} of {count(row.num_begun, 'trial')})"
         for row in last.itertuples()
     ]
-    return f"Learning curves of {what}. The median while at least half of the trials are in it: {'; '.join(parts)}."
+    return f"Learning curves of {what}. Medians: {'; '.join(parts)}."
 
 
 def curves_section(study: Study, factors: list[Factor]) -> Section:
@@ -116,4 +115,5 @@ def curves_section(study: Study, factors: list[Factor]) -> Section:
     is_lost = study.epochs.empty and study.trials["best_in_record"].notna().any()
     lost = "The lines of no trial can be read, so there is no curve to draw: only last and best values are recorded."
     nothing = Text(lost if is_lost else "No trial has a finite epoch yet: there is no curve to draw.")
-    return Section("Learning curves", [Text(HOW_TO_READ), *pictures] if pictures else [nothing])
+    about = f"{count(len(pictures), 'figure')} by setting"
+    return Section("Learning curves", [Text(HOW_TO_READ), *pictures] if pictures else [nothing], about)

@@ -12,8 +12,9 @@ from analysis.load.contract import BAD
 from analysis.load.factors import Factor, levels, numbers, present_levels, settings_columns
 from analysis.load.layers import Headroom, read_headroom
 from analysis.load.study import Study
-from analysis.page.blocks import Items, Picture, Section, Table, Text, slug
-from analysis.page.wording import count, listed, none_diverged, show, unknown_text
+from analysis.page import words
+from analysis.page.blocks import Items, Picture, Section, Shown, Table, Text, slug
+from analysis.page.wording import count, listed, show, unknown_text
 from analysis.stats.outcomes import divergences, unknown_divergences
 from analysis.stats.places import is_log, outcome_places
 from analysis.stats.search_history import boundary
@@ -49,16 +50,14 @@ MOST_PICTURES = 4  # of incidence: the axes with the widest gap between the inte
 MOST_STRIPS = 3  # one a cause, the commonest first
 MOST_TRACES = 200
 NAIVE = (
-    "The share of diverged trials is too low where a scheduler stopped trials early: a trial that was stopped at epoch"
-    " 2 can no longer diverge at epoch 60. Incidence is the probability that a trial has diverged by an epoch, where a"
-    " trial that was stopped can no longer diverge; without_pruning is what it would be had none been stopped, if the"
-    " stopped trials had been as likely to diverge as the others."
+    "A trial that was stopped early can no longer diverge, so these shares are lower than they would be had no trial"
+    ' been stopped. "Had none been stopped" estimates that, if the stopped trials were as likely to diverge as the'
+    " others."
 )
 TABLE_ABOUT = (
-    "By level: the share that has diverged (or frozen) by last_epoch, with its 95 % interval (low, high; Aalen-Johansen"
-    " in discrete time). num_unknown: trials that failed, ran out of memory, were interrupted, still run or left no"
-    " curve; whether they would have diverged is not known, and they count until their last whole epoch. Whether levels"
-    " differ is tested among the comparisons, with all other tests of this page."
+    "The share of trials that have diverged or frozen by the last epoch of any trial of the level (Aalen-Johansen in"
+    " discrete time). A trial of which it is not known whether it would have diverged counts until its last whole"
+    " epoch. Whether levels differ is tested in the part on what the settings do."
 )
 SPENT_ABOUT = (
     "Epochs from a trial's first abnormal step to its end, and the planned epochs that ending it has saved. As stopped"
@@ -70,14 +69,11 @@ def divergence_section(study: Study, factors: list[Factor]) -> Section:
     trials, found = study.trials, divergences(study.trials, factors)
     unknown = unknown_divergences(trials)
     if found.empty:
-        is_over = study.state == "finished"
-        none = none_diverged(len(trials), unknown, is_over=is_over) if len(trials) else "No trial has started."
-        return Section(TITLE, [Text(none), *scale_picture(study)])
+        return Section(TITLE, [])
     rest = f" (not known of {sum(unknown.values())}: {unknown_text(unknown)})" if unknown else ""
     caption = (
-        f"{len(found)} of {count(len(trials), 'trial')} diverged or froze{rest}; the earliest first, with the event"
-        " that showed it. Remedies are settings under which the captured step, not a whole run, is finite and agrees"
-        " with float32's."
+        "The earliest first. Remedies are settings under which the step at which the trial broke, re-run by itself, is"
+        " finite and agrees with float32; a whole run was not tried."
     )
     return Section(
         TITLE,
@@ -87,9 +83,54 @@ def divergence_section(study: Study, factors: list[Factor]) -> Section:
             *cause_tables(trials, factors),
             *strip_pictures(study),
             *scale_picture(study),
-            Table("divergences", caption, found, settings_columns(trials, factors)),
+            divergence_table(found, caption, trials, factors),
             *spent_blocks(trials),
         ],
+        f"{len(found)} of {count(len(trials), 'trial')}{rest}; by setting, layer and cause",
+    )
+
+
+def divergence_table(found: pd.DataFrame, caption: str, trials: pd.DataFrame, factors: list[Factor]) -> Table:
+    """The page's columns in words; the file has the names as they were recorded."""
+    worded = {
+        "where": words.event,
+        "cause": words.cause,
+        "remedies": lambda names: listed([words.remedy(name) for name in names.split(", ") if name], "or"),
+    }
+    shown = {
+        name: found[name].map(lambda value, of=of: of(value) if isinstance(value, str) else value)
+        for name, of in worded.items()
+        if name in found
+    }
+    settings = settings_columns(trials, factors)
+    return Table(
+        "divergences",
+        caption,
+        found,
+        settings,
+        columns=("trial", "epoch", "where", "cause", "module", "remedies", *settings),
+        heads={factor.name: factor.title for factor in factors} | {"where": "what showed it"},
+        page=found.assign(**shown),
+    )
+
+
+def incidence_table(table: pd.DataFrame) -> Table:
+    """The interval in one column; what stopping and unknown ends change only where there are any."""
+    bounds = zip(table["low"], table["high"], strict=True)
+    shown = table.assign(
+        axis=table["axis"],
+        incidence=[Shown("–" if share != share else f"{share:.0%}", share) for share in table["incidence"]],
+        interval=[f"{low:.0%} to {high:.0%}" for low, high in bounds],
+    )
+    stopped = ["without_pruning"] if table["num_pruned"].any() else []
+    unknown = ["num_unknown"] if table["num_unknown"].any() else []
+    return Table(
+        "incidence",
+        TABLE_ABOUT,
+        table,
+        columns=("axis", "level", "num_trials", "num_diverged", "incidence", "interval", *stopped, *unknown),
+        heads={"axis": "setting", "incidence": "share", "interval": "95 % CI"},
+        page=shown,
     )
 
 
@@ -103,7 +144,7 @@ def when_blocks(trials: pd.DataFrame, factors: list[Factor]) -> list:
     apart = (bounds["low"] - bounds["high"]).sort_values(ascending=False, kind="stable")
     pictures = [incidence_picture(trials, by_name[name], factors, table) for name in apart.index[:MOST_PICTURES]]
     note = [Text(NAIVE)] if table["num_pruned"].any() else []
-    return [*note, *pictures, Table("incidence", TABLE_ABOUT, table)]
+    return [*note, *pictures, incidence_table(table)]
 
 
 def incidence_picture(trials: pd.DataFrame, factor: Factor, factors: list[Factor], table: pd.DataFrame) -> Picture:

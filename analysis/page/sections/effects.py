@@ -3,26 +3,21 @@
 import pandas as pd
 
 from analysis.load.factors import Factor
-from analysis.page.blocks import Items, Section, Table, Text, slug
-from analysis.page.differences import divergence_sentence, metric_sentence
+from analysis.page.blocks import Details, Items, Section, Shown, Table, Text, slug
+from analysis.page.differences import (
+    counted,
+    design_sentence,
+    divergence_sentence,
+    interval,
+    metric_sentence,
+    named,
+    points,
+    signed,
+    verdict,
+)
 from analysis.page.wording import count
 from analysis.stats.designs import Design
 from analysis.stats.ranking import level_summary
-
-
-def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Table]:
-    summaries = [(factor, level_summary(ranked, factor, metric)) for factor in factors if factor.kind == "choice"]
-    return [
-        Table(
-            f"levels_{slug(factor.name)}",
-            f"By {factor.title}: median, lowest and highest of the trials' best"
-            f" {metric}; pruned and diverged trials count with what they had reached.",
-            summary,
-        )
-        for factor, summary in summaries
-        if len(summary)
-    ]
-
 
 TITLE = "What the settings do"
 SHOWN = (
@@ -31,24 +26,24 @@ SHOWN = (
     *("num_left_out", "num_broken_a", "num_broken_b", "num_unknown_a", "num_unknown_b", "only_where"),
     *("first_epoch", "last_epoch", "probability_a_better", "method", "reason"),
 )
-CAPTION = (
-    "Level a less level b. Pairs are equal in their seed and in all settings that both levels have, and compared after"
-    " as many epochs as both measured; without pairs, trials are compared at the last epoch that at least three"
-    " quarters of each level's trials came to. difference, low and high: of runs that did not diverge, freeze or fail;"
-    " num_left_out counts the pairs (or trials) that are left out of it. started_*: as started, where a run that"
-    " diverged or froze counts as the worst value it measured, or the metric's worst; agree says whether both point the"
-    " same way; fewer than 5 broken runs, or 20 pairs, give no interval as started. Intervals are"
-    " 95 %, each for itself, for the settings that population names. Shares of diverged trials are of those whose end"
-    " is known: num_unknown_* failed, ran out of memory, were interrupted or still run. probability_a_better: how often"
-    " a was better than b, in the metric's direction. {family}"
-    " Where trials were pruned, the share of diverged trials is too low by what pruning took away."
+READABLE = ("comparison", "of", "difference", "95 % CI", "p", "over", "conclusion")
+DIFFERENCE = (
+    "The difference is that of the level named first, from runs that did not diverge, freeze or fail. Pairs are runs"
+    " with the same seed and the same other settings. {tests} tables/comparisons.csv has more: counts, epochs, the"
+    " estimates as started, methods."
 )
-FAMILY = (
-    "p_holm is p after Holm's correction for {tests}, all that this page makes (of the metric, of divergence and of"
-    " interactions; a test that could not fall below 0.05 at its counts is not counted and has no p_holm). decided:"
-    " p_holm below 0.05 in a study that was randomised or a full grid, without early stopping, and the estimate as"
-    " started not of the other sign. p also has to hold against how much the difference varies between settings (from"
-    " 6 settings on), and without pairs as started too."
+TESTED = "p is corrected by Holm's method for {tests}, all that this page makes."
+UNTESTED = "There are too few runs for a test."
+METHOD = (
+    "Two runs of a pair are compared after as many epochs as both measured; where there are no pairs, trials are"
+    " compared at the last epoch that at least three quarters of each level's trials reached. As started: a run that"
+    " diverged or froze counts with the worst value it measured, or with the metric's worst; fewer than 5 broken runs,"
+    " or fewer than 20 pairs, give no interval as started. Each interval is a 95 % interval by itself. Shares of"
+    " diverged trials are of the trials whose end is known. Significant: p < 0.05 after Holm's correction, in a study"
+    " that was randomised or a full grid, without early stopping, and the estimate as started has not the other sign."
+    " A test that could not fall below 0.05 at its counts has no p. p also has to hold against how much the difference"
+    " varies between settings (from 6 settings on), and without pairs as started too. Where trials were stopped early,"
+    " the share of diverged trials is too low by what stopping took away."
 )
 
 
@@ -56,17 +51,47 @@ def effect_section(found: pd.DataFrame, design: Design, metric: str, mode: str, 
     """Of the comparisons; only the levels' tables where nothing can be compared."""
     if found.empty:
         return Section(TITLE, level_tables)
-    about = CAPTION.format(family=FAMILY.format(tests=count(int(found["num_tests"].iloc[0]), "test")))
-    table = Table("comparisons", about, found[list(SHOWN)].dropna(axis="columns", how="all"))
-    return Section(TITLE, [Text(design_sentence(design)), Items(lines(found, metric, mode)), table, *level_tables])
+    tests = int(found["num_tests"].iloc[0])
+    tested = TESTED.format(tests=count(tests, "test")) if tests else UNTESTED
+    table = Table(
+        "comparisons",
+        DIFFERENCE.format(tests=tested),
+        found[list(SHOWN)].dropna(axis="columns", how="all"),
+        page=readable(found, metric),
+    )
+    inside = [Items(lines(found, metric, mode)), Text(METHOD)]
+    blocks = [Text(design_sentence(design)), table, Details("Each comparison in a sentence, and the method", inside)]
+    return Section(TITLE, [*blocks, *level_tables], about(found, design))
 
 
-def design_sentence(design: Design) -> str:
-    if design.answers:
-        return (
-            "Settings were chosen without a look at results and no scheduler stopped trials: differences are effects."
-        )
-    return f"Differences here are associations, not effects: {design.reason}."
+def about(found: pd.DataFrame, design: Design) -> str:
+    """12 comparisons, 2 significant"""
+    known = found[found["difference"].notna()]
+    significant = f"{int(known['decided'].sum())} significant" if design.answers else "associations, not effects"
+    return f"{count(len(known), 'comparison')}, {significant}"
+
+
+def readable(found: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The comparisons that have a number, in words; those of divergence only where something diverged."""
+    rows = found[found["difference"].notna()]
+    broke = rows[["num_broken_a", "num_broken_b"]].sum(axis=1).sum() > 0
+    rows = rows[rows["what"].eq(metric) | broke]
+    return pd.DataFrame([readable_row(row, metric) for row in rows.to_dict("records")], columns=list(READABLE))
+
+
+def readable_row(row: dict, metric: str) -> dict:
+    of_metric = row["what"] == metric
+    shown = signed(row["difference"], metric) if of_metric else f"{points(row['difference'])} percentage points"
+    bounds = interval(1, row, metric if of_metric else "")
+    return {
+        "comparison": f"{named(row['axis'])}: {row['level_a']} less {row['level_b']}",
+        "of": row["what"] if of_metric else "diverged trials",
+        "difference": Shown(shown, row["difference"]),
+        "95 % CI": bounds[0].removeprefix("95 % CI ") if bounds else None,
+        "p": row["p_holm"],
+        "over": counted(row),
+        "conclusion": verdict(row) if row["kind"] == "effect" else "an association",
+    }
 
 
 def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
@@ -78,3 +103,29 @@ def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
     compared = f"In {count(int(alike.sum()), 'comparison')} the share of diverged trials is the same on both sides"
     rest = [f"{compared}; the table has the intervals."] if alike.any() else []
     return [*of_metric, *map(divergence_sentence, shares[~alike].to_dict("records")), *rest]
+
+
+def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str, mode: str) -> list[Table]:
+    choices = [factor for factor in factors if factor.kind == "choice"]
+    return [table for factor in choices for table in level_table(ranked, factor, metric, mode)]
+
+
+def level_table(ranked: pd.DataFrame, factor: Factor, metric: str, mode: str) -> list[Table]:
+    """A row a level; none where no trial has a level. Divergence is counted where a trial diverged."""
+    summary, best = level_summary(ranked, factor, metric), "highest" if mode == "max" else "lowest"
+    if summary.empty:
+        return []
+    ends = zip(summary["num_diverged"], summary["num_trials"], strict=True)
+    shown = summary.assign(diverged=[Shown(f"{bad} of {of}", bad / of) for bad, of in ends])
+    counts = "diverged" if summary["num_diverged"].any() else "num_trials"
+    return [
+        Table(
+            f"levels_{slug(factor.name)}",
+            f"By the best {metric} of each trial; a stopped or diverged trial counts with what it had reached.",
+            summary,
+            columns=("level", f"median_best_{metric}", best, counts),
+            heads={"level": factor.title, f"median_best_{metric}": f"median {metric}", best: f"best {metric}"},
+            axis=factor.name,
+            page=shown,
+        )
+    ]

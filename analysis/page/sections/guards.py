@@ -1,5 +1,7 @@
 """The page's part on what the guards did: for each, how many runs met an event, how many lived, what they scored."""
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from analysis.load.contract import BAD
@@ -11,43 +13,46 @@ from analysis.stats.guards import fates, guard_table, guards_of
 
 TITLE = "What the guards did"
 CAPTION = (
-    "Runs with no guard, with one guard alone, and with it whatever the others. num_with_event: runs in which"
-    " values were not finite, or the loss scale, skipped steps or the validation loss passed their limits."
-    " num_lived, num_broke and num_cut divide those: num_lived went on to the last planned epoch and were"
-    " validated there with a finite loss and weights that had been trained; num_cut were stopped by the scheduler,"
-    " failed or were interrupted before. The medians are of {metric} in the last epoch: of the runs that lived"
-    " after an event, and of those that came to their end without one."
+    "An event: values were not finite, or the loss scale, the skipped steps or the validation loss passed their limits."
+    " Of the runs that met one, those that lived on were validated in the last planned epoch with a finite loss and"
+    " trained weights; those cut short were stopped by the scheduler, failed or were interrupted. Medians are of"
+    " {metric} in the last epoch."
 )
 
 
-def guard_section(study: Study, factors: list[Factor]) -> Section:
+@dataclass(frozen=True)
+class GuardFindings:
+    """The table of what runs did with and without each guard, empty where none varied, and its sentences."""
+
+    table: pd.DataFrame
+    sentences: list[str]
+
+
+def guard_findings(study: Study, factors: list[Factor]) -> GuardFindings:
+    guards = guards_of(study.trials, factors)
+    if not guards:
+        return GuardFindings(pd.DataFrame(), [])
+    table = guard_table(study.trials, study.epochs, guards, study.metric)
+    return GuardFindings(table, [*told(table, study.metric), *flagged(study)])
+
+
+def guard_section(found: GuardFindings, metric: str) -> Section:
     """Nothing where no guard was switched on in some runs and off in others."""
-    table = table_of(study, factors)
-    if table.empty:
+    if found.table.empty:
         return Section(TITLE, [])
     return Section(
         TITLE,
-        [
-            Items([*told(table, study.metric), *flagged(study)]),
-            Table("guards", CAPTION.format(metric=study.metric), table),
-        ],
+        [Items(found.sentences), Table("guards", CAPTION.format(metric=metric), found.table)],
+        f"{int(found.table['num_with_event'].max())} runs met an event",
     )
 
 
-def table_of(study: Study, factors: list[Factor]) -> pd.DataFrame:
-    guards = guards_of(study.trials, factors)
-    return guard_table(study.trials, study.epochs, guards, study.metric) if guards else pd.DataFrame()
-
-
-def guard_sentences(study: Study, factors: list[Factor]) -> list[str]:
+def guard_sentences(found: GuardFindings, num_runs: int) -> list[str]:
     """For the answer: nothing where no guard was varied, or where no run met an event to be guarded from."""
-    table = table_of(study, factors)
-    if table.empty:
-        return []
-    if not table["num_with_event"].any():
-        trials = count(len(study.trials), "run")
-        return [f"None of the {trials} met an event, so this study cannot tell what the guards are worth."]
-    return [*told(table, study.metric), *flagged(study)]
+    if len(found.table) and not found.table["num_with_event"].any():
+        runs = count(num_runs, "run")
+        return [f"None of the {runs} met an event, so this study cannot tell what the guards are worth."]
+    return found.sentences
 
 
 def flagged(study: Study) -> list[str]:

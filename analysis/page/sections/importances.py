@@ -19,15 +19,14 @@ from analysis.stats.importances import (
 TITLE = "Which settings matter"
 FEWEST_EXPLAINED = 0.05
 NOTHING = f"fewer than {FEWEST} trials can be compared, all came out alike, or a single axis varied"
+COLUMNS = ("of", "axis", "only_where", "fanova", "ped_anova", "num_trials")  # on the page
 CAPTION = (
-    "Shares that sum to 1 over the axes that every trial has; an axis that exists in some trials only (only_where) is"
-    " judged among those, beside the axes that all of them have. fanova: the share of the variance of the values over"
-    f" the space (fANOVA, a forest on at most {MOST_FOR_FANOVA} trials, a fixed sample; interactions are left out)."
-    f" ped_anova: how far the settings of the best {100 * BEST_SHARE:.0f} % (for divergence: of the trials that"
-    " diverged) lie from those of all trials (PED-ANOVA, all trials). explained: the share of the variance that a"
-    " forest predicts in trials it has not seen; near 0 the importances are noise. For divergence, a pruned trial"
-    " counts as one that did not diverge. Importances say where to look, not which level is better, and from an"
-    " adaptive search they also show where it looked."
+    "Importances say where to look, not which level is better. They sum to 1 over the settings that every trial has;"
+    " a setting that only some trials have is judged among those. fANOVA: the share of the variance that a setting"
+    f" explains, by a forest on at most {MOST_FOR_FANOVA} trials, without interactions. PED-ANOVA: how far the"
+    f" settings of the best {100 * BEST_SHARE:.0f} % of the trials (for divergence: of those that diverged) are from"
+    " those of all. A pruned trial counts as one that did not diverge. After an adaptive search importances also show"
+    " where it looked."
 )
 
 
@@ -41,8 +40,11 @@ def importance_section(study: Study, factors: list[Factor]) -> Section:
     if not any(map(len, judged)):
         return Section(TITLE, [Text(f"Nothing can be said: {NOTHING}.")] if len(factors) > 1 else [])
     table = pd.concat([each for each in found if len(each)])
+    about = "shares by fANOVA and PED-ANOVA, of the metric and of divergence"
     table = table.drop(columns=[name for name in ("only_where", "reason") if not table[name].any()])
-    return Section(TITLE, [Items(told(found, targets, study.metric)), Table("importances", CAPTION, table)])
+    return Section(
+        TITLE, [Items(told(found, targets, study.metric)), Table("importances", CAPTION, table, columns=COLUMNS)], about
+    )
 
 
 def told(found: list[pd.DataFrame], targets: list[Target], metric: str) -> list[str]:

@@ -4,13 +4,15 @@ import pandas as pd
 
 from analysis.load.factors import Factor, numbers
 from analysis.load.study import Study
-from analysis.page.blocks import Section, Table, Text
+from analysis.page.blocks import Items, Section, Table, Text
 from analysis.page.wording import data_line, show
 
 
 def asked_section(study: Study, factors: list[Factor]) -> Section:
     space = study.study["space"]
     blocks = [Text(f"Data: {data_line(study.study['data'], study.trials)}.")] if study.is_ours else []
+    notes = study.study["data"].get("notes")
+    blocks += [Items([str(note) for note in notes])] if isinstance(notes, list) and notes else []
     rows = [
         {
             "axis": factor.name,
@@ -22,7 +24,8 @@ def asked_section(study: Study, factors: list[Factor]) -> Section:
     ]
     frame = pd.DataFrame(rows, columns=["axis", "kind", "values", "only_where"])
     frame = frame if frame["only_where"].any() else frame.drop(columns="only_where")
-    return Section("What was asked", [*blocks, Table("axes", "What varied.", frame)] if rows else blocks)
+    table = [Table("axes", "What varied.", frame)] if rows else []
+    return Section("What was asked", [*blocks, *table], "the settings that varied, and the data")
 
 
 def axis_values(space: dict, factor: Factor, trials: pd.DataFrame) -> str:
@@ -52,7 +55,9 @@ def made_section(study: Study) -> Section:
     rows |= {f"option: {key}": value for key, value in record["options"].items()}
     rows |= {f"fixed: {key}": value for key, value in record["fixed"].items()}
     frame = pd.DataFrame([{"what": key, "value": value_text(key, value)} for key, value in rows.items()])
-    return Section("How this was made", [Table("origin", "What study.json records.", frame)])
+    return Section(
+        "How this was made", [Table("origin", "What study.json records.", frame)], "command, versions, options"
+    )
 
 
 def value_text(name: str, value: object) -> str:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from analysis.page import words
 from analysis.page.blocks import Section, Table
 from analysis.page.words import OUTCOMES
 from analysis.stats.outcomes import failures, outcome_counts
@@ -12,4 +13,5 @@ def outcomes_section(trials: pd.DataFrame, facts: dict) -> Section:
     counts = counts.assign(meaning=[OUTCOMES.get(name, "no known outcome") for name in counts["outcome"]])
     blocks = [Table("outcomes", "How the trials ended.", counts)] if len(counts) else []
     blocks += [Table("failures", "Trials that ended by an error, and what it said.", failed)] if len(failed) else []
-    return Section("How the trials ended", blocks)
+    ends = ", ".join(f"{number} {words.outcome(name)}" for name, number in facts["outcomes"].items())
+    return Section("How the trials ended", blocks, ends)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.figures import canvas
 from analysis.figures.predictions import draw_examples, draw_side_by_side
-from analysis.load.factors import Factor, levels, present_levels
+from analysis.load.factors import Factor, levels, numbers, present_levels
 from analysis.load.json_files import is_number
 from analysis.load.predictions import Example, NoPicture, examples, paired_examples
 from analysis.load.study import Study
@@ -16,6 +16,7 @@ from analysis.page.wording import level_text, listed, show
 from analysis.stats.subsets import SUBSETS_ABOUT, subset_scores
 
 MOST_BESIDE = 3  # levels whose predictions stand beside each other
+BESIDE = ("median", "worst")  # images that are shown of several trials
 
 
 def best_examples(folder: Path, ranked: pd.DataFrame) -> tuple[list[Example], str, str]:
@@ -42,8 +43,8 @@ def example_picture(shown: list[Example], whose: str) -> Picture:
     told = "; ".join(f"{each.reason}: {each.name}, Dice {each.dice:.3f}" for each in shown)
     return Picture(
         "predictions",
-        f"Predictions of {whose} (as figure 5 of the first report). Orange: the prediction."
-        " Blue: the mask, its outline dashed over the prediction. Grey: pixels that no score counts.",
+        f"Predictions of {whose}. Yellow: the prediction. Light blue:"
+        " the mask, its outline dashed over the prediction. Grey: pixels that no score counts.",
         f"Image, prediction and mask of {told}.",
         drawn,
     )
@@ -52,9 +53,7 @@ def example_picture(shown: list[Example], whose: str) -> Picture:
 def side_by_side_pictures(study: Path, ranked: pd.DataFrame, factor: Factor) -> list[Picture]:
     """What the best trials of a factor's first levels see of the same images; none where one left no predictions."""
     level = levels(ranked, factor)
-    scored = ranked["rank"].notna()
-    best = [ranked[scored & (level == name)].head(1) for name in present_levels(ranked, factor)[:MOST_BESIDE]]
-    best = [row.iloc[0] for row in best if len(row)]
+    best = comparable_trials(ranked, factor)
     if len(best) < 2:
         return []
     try:
@@ -67,7 +66,7 @@ def side_by_side_pictures(study: Path, ranked: pd.DataFrame, factor: Factor) -> 
         f"{name}\nepoch {seen.epoch} of {length}\nDice {seen.mean_dice:.3f}"
         for name, seen, length in zip(names, found, lengths, strict=True)
     ]
-    rows = [seen.examples for seen in found]
+    rows = [[each for each in seen.examples if each.reason in BESIDE] for seen in found]
     drawn = canvas.drawn(
         lambda axes: draw_side_by_side(rows, np.atleast_2d(axes), titles=titles),
         rows=len(rows[0]),
@@ -78,23 +77,28 @@ def side_by_side_pictures(study: Path, ranked: pd.DataFrame, factor: Factor) -> 
         f"{row[0].reason}: " + ", ".join(f"{name} {each.dice:.3f}" for name, each in zip(names, row, strict=True))
         for row in zip(*rows, strict=True)
     )
-    whose = listed(
-        [
-            f"{name} (trial {row['trial']} at epoch {seen.epoch} of the {length} it trained, mean Dice"
-            f" {seen.mean_dice:.3f})"
-            for name, row, seen, length in zip(names, best, found, lengths, strict=True)
-        ]
-    )
-    uneven = " They did not train equally long, so the pictures differ by that, too." if len(set(lengths)) > 1 else ""
+    whose = listed([f"{name} (trial {row['trial']})" for name, row in zip(names, best, strict=True)])
+    uneven = " They did not train equally long, which is a part of the difference." if len(set(lengths)) > 1 else ""
     return [
         Picture(
             f"predictions_by_{slug(factor.name)}",
-            f"The same images as the best trials of each level see them: {whose}. They are the best, the median and the"
-            f" worst image of the first of these.{uneven}",
+            f"The same images, by {whose}. They are the median and the worst image of the first.{uneven}",
             f"Dice of the same images, {told}.",
             drawn,
         )
     ]
+
+
+def comparable_trials(ranked: pd.DataFrame, factor: Factor) -> list[pd.Series]:
+    """The best trial of each of the first levels, of those that trained the longest that all levels did; where no
+    number of epochs is common to them, the best whatever they trained."""
+    scored = ranked[ranked["rank"].notna()]
+    level = levels(scored, factor)
+    sides = [scored[level == name] for name in present_levels(ranked, factor)[:MOST_BESIDE]]
+    sides = [side for side in sides if len(side)]
+    common = set.intersection(*(set(numbers(side, "num_epochs").dropna()) for side in sides)) if sides else set()
+    alike = [side[numbers(side, "num_epochs") == max(common)] for side in sides] if common else sides
+    return [side.iloc[0] for side in alike]
 
 
 def trained(trial: pd.Series) -> str:
@@ -118,4 +122,4 @@ def predictions_section(
     more = [*beside, *([Table("subsets", SUBSETS_ABOUT, subsets)] if len(subsets) else [])]
     caption = "The validation images shown: the best, the median and the worst, and the worst of each hard case."
     table = Table("predictions", caption, example_frame(shown))
-    return Section("Predictions", [example_picture(shown, whose), table, *more])
+    return Section("Predictions", [example_picture(shown, whose), table, *more], f"of {whose}")

@@ -6,11 +6,9 @@ from analysis.figures import canvas, places
 from analysis.figures.canvas import colours_of
 from analysis.load.factors import Factor, settings_columns
 from analysis.page.blocks import Picture, Section, Table, slug
-from analysis.page.wording import count
+from analysis.page.wording import count, show
 from analysis.stats.places import best_points, colouring, is_log, range_factors
-from analysis.stats.ranking import (
-    ranking_table,
-)
+from analysis.stats.ranking import ranking_table
 
 
 def range_pictures(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> list[Picture]:
@@ -46,8 +44,19 @@ def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) ->
     if ranked.empty:
         return Section("Ranking", [])
     caption = (
-        f"All {count(len(ranked), 'trial')} by their best {metric}; without a rank: no finite score."
-        " images_per_s is the median over epochs; duration_s the time so far where a trial has not ended."
+        f"By the best {metric}; a trial without a finite one has no rank. A click on a setting shows only the trials"
+        " that have it; tables/ranking.csv has speed and duration, too."
     )
-    table = Table("ranking", caption, ranking_table(ranked, factors, metric), settings_columns(ranked, factors))
-    return Section("Ranking", [table, *range_pictures(ranked, factors, metric)])
+    settings = settings_columns(ranked, factors)
+    seeds = ["seed"] if "seed" in ranked and ranked["seed"].nunique() > 1 else []
+    table = Table(
+        "ranking",
+        caption,
+        ranking_table(ranked, factors, metric),
+        settings=[*settings, *seeds],
+        columns=("rank", f"best_{metric}", "trial", *settings, *seeds, "outcome", "num_epochs", "best_epoch"),
+        heads={factor.name: factor.title for factor in factors} | {f"best_{metric}": f"best {metric}"},
+    )
+    best = ranked[f"best_{metric}"].iloc[0]
+    about = f"{count(len(ranked), 'trial')} by their best {metric}, from {show(best, metric)} on"
+    return Section("Ranking", [table, *range_pictures(ranked, factors, metric)], about)

@@ -21,7 +21,7 @@ def search_section(study: Study, ranked: pd.DataFrame, factors: list[Factor]) ->
         *cost_picture(ranked, study.metric, study.mode),
         *time_picture(study),
     ]
-    return Section(TITLE, pictures)
+    return Section(TITLE, pictures, count(len(pictures), "figure") + ": settings and scores, stops, costs, times")
 
 
 def time_picture(study: Study) -> list[Picture]:
@@ -45,17 +45,18 @@ def time_picture(study: Study) -> list[Picture]:
 
 
 def rung_picture(study: Study) -> list[Picture]:
-    rows = rungs(study.trials, study.epochs, study.metric)
+    rows = rungs(study.trials, study.epochs, study.metric, study.mode, by_objective=study.is_ours)
     if rows.empty:
         return []
     drawn = canvas.drawn(search.draw_rungs, rows, metric=study.metric)
     counts = rows.groupby("rung")["stopped"].agg(["size", "sum"])
+    what = f"their best {study.metric} so far" if study.is_ours else f"their {study.metric} there"
     told = [f"epoch {rung}: {row['size']} came, {row['sum']} were stopped" for rung, row in counts.iterrows()]
     return [
         Picture(
             "rungs",
-            f"Where the scheduler stopped trials: {study.metric} at each rung. One that was stopped may lie above one"
-            " that went on: each was judged by those that had come to the rung before it.",
+            f"Where the scheduler stopped trials, by {what}. A stopped trial may lie above one that went on: each was"
+            " compared with the trials that had come to the rung before it.",
             f"Rungs. {'; '.join(told)}.",
             drawn,
         )

@@ -10,11 +10,12 @@ import pandas as pd
 from analysis.load.columns import setting_of
 from analysis.load.contract import BAD
 from analysis.load.factors import Factor
+from analysis.load.labels import label
 from analysis.page import words
-from analysis.page.blocks import Block, Command, Details, Drawing, Link, Pairs, Section, Text, slug
+from analysis.page.blocks import Block, Command, Curves, Details, Link, Pairs, Section, Text, slug
 from analysis.page.sparklines import sparkline
 from analysis.page.trial_record import CURVES, TrialPart, diagnosis, evidence, is_own, shared_settings
-from analysis.page.wording import count, show, show_setting
+from analysis.page.wording import count, is_missing, show, show_setting
 from analysis.page.words import OUTCOMES
 from analysis.stats.outcomes import unknown_divergences
 
@@ -35,8 +36,11 @@ def trial_section(
     for part in parts:
         anchor = f"trial-{slug(part.name if alike[part.name] == 1 else part.folder)}"
         inner = part_blocks(part, shared, names, metric, folder)
-        blocks.append(Details(headline(part, metric), inner, part.name, anchor, part.outcome))
-    return Section("Trials", blocks)
+        levels = {
+            name: str(label(part.row[name])) for name in names if name in part.row and not is_missing(part.row[name])
+        }
+        blocks.append(Details(headline(part, metric), inner, part.name, anchor, part.outcome, levels))
+    return Section("Trials", blocks, "of each: settings, curves, diagnosis, the command that re-runs it")
 
 
 def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
@@ -120,18 +124,15 @@ def why(part: TrialPart) -> list[Block]:
 
 def curve_drawings(part: TrialPart, metric: str) -> list[Block]:
     last = max((points[-1][0] for points in part.curves.values() if points), default=1)
+    losses = {name: part.curves.get(name, []) for name in CURVES}
     panels = [
         (sparkline({metric: part.curves.get(metric, [])}, metric, last_epoch=last), f"{metric} by epoch"),
-        (
-            sparkline({name: part.curves.get(name, []) for name in CURVES}, "loss", last_epoch=last),
-            "Losses by epoch: train_loss a line, val_loss dashed",
-        ),
+        (sparkline(losses, "loss", last_epoch=last), "Losses by epoch: train_loss a line, val_loss dashed"),
     ]
-    drawn = [(svg, told) for svg, told in panels if svg]
+    drawn = [(panel, told) for panel, told in panels if panel]
     if not drawn:
         return [Text("No finite epoch: there is no curve.")]
-    svgs = "".join(svg for svg, _ in drawn)
-    return [Drawing(svgs, ". ".join(told for _, told in drawn) + ".")]
+    return [Curves([panel for panel, _ in drawn], ". ".join(told for _, told in drawn) + ".")]
 
 
 def commands(part: TrialPart, folder: Path) -> list[Block]:

@@ -1,0 +1,54 @@
+"""The answer to the question in one sentence: whether the asked axis makes a difference, and which way."""
+
+import math
+
+import pandas as pd
+
+from analysis.load.factors import Factor, present_levels
+from analysis.load.study import Study
+from analysis.page.differences import ahead, signed
+from analysis.page.wording import level_text, listed
+from analysis.stats.designs import Design
+
+
+def verdict_sentences(study: Study, asked: Factor | None, found: pd.DataFrame, design: Design) -> list[str]:
+    """One sentence on the asked axis, by the comparison that is clearest; none where there is no axis to answer for."""
+    names = present_levels(study.trials, asked) if asked else []
+    if asked is None or len(names) < 2:
+        return []
+    rows = found[found["what"].eq(study.metric) & found["axis"].eq(asked.name) & ~found["is_interaction"].eq(True)]
+    known = rows[rows["difference"].notna()]
+    if known.empty:
+        why = next(iter(rows["reason"].dropna()), "")
+        return [f"{opened(asked)} cannot be compared yet{': ' + why if why else ''}."]
+    ordered = known.assign(open=~known["decided"]).sort_values(["open", "p"], kind="stable")
+    row = ordered.to_dict("records")[0]
+    better, worse, sign = ahead(row, study.mode)
+    levels = level_text(asked.name, better), level_text(asked.name, worse)
+    by = signed(sign * row["difference"], study.metric)
+    if row["decided"]:
+        return [f"{capital(levels[0])} gives a better {study.metric} than {levels[1]}: {by}."]
+    apart = row["low"] > 0 or row["high"] < 0
+    if design.answers or not apart:
+        return [f"{opened(asked)}: no clear winner in {study.metric} between {listed(names)}{between(row, study)}."]
+    return [
+        f"Trials with {levels[0]} reached a better {study.metric} than those with {levels[1]}: {by}. That is an"
+        f" association; {asked.title} need not be the reason."
+    ]
+
+
+def between(row: dict, study: Study) -> str:
+    """How large the difference may be, of the two levels whose difference is the clearest."""
+    if math.isnan(row["low"]):
+        return ""
+    low, high = (signed(row[bound], study.metric, unit=bound == "high") for bound in ("low", "high"))
+    return f" ({row['level_a']} less {row['level_b']}: {low} to {high})"
+
+
+def opened(asked: Factor) -> str:
+    return capital(asked.title)
+
+
+def capital(text: str) -> str:
+    """The first letter large, the others as they are; a setting's own name stays as it is."""
+    return text[:1].upper() + text[1:] if "=" not in text and "_" not in text else text
