@@ -21,7 +21,7 @@ ROOMS = (
 )
 NOT_YET = (
     *("analysis/page", "analysis/report.py"),
-    *("trials/numerics", "trials", "segstudy.py"),
+    *("trials/numerics", "segstudy.py"),
 )
 
 SHORT_RETURN = 90  # characters: the one `return` of a function that needs no docstring
@@ -30,7 +30,7 @@ FRAMES = ("trials", "epochs", "ranked")  # arguments that mean the same everywhe
 ARRAYS = {"Tensor", "ndarray", "NDArray"}
 SHAPE = re.compile(
     r"\[[\w.]+(?:,[\w.*+/() -]+|[\w.*+/() -]*\d)*\]"  # [n], [B, 1, H, W], [..., 3], [2 * n + 1]
-    r"|\b[A-Z],(?:\w|\.\.\.)|\b\d(?:,\d+){2,}|\b[BN]?C?HWC?\b"  # B,1,H,W, 1,3,1,1, BCHW
+    r"|\b[A-Z],(?:\w|\.\.\.)|\([A-Z], \w|\b\d(?:,\d+){2,}|\b[BN]?C?HWC?\b"  # B,1,H,W, (H, W), 1,3,1,1, BCHW
     r"|\b[Ss]calars?\b|\bshapes?\b"  # of any shape, in their shapes
 )
 SHAPE_IN_NAME = re.compile(r"_[A-Z][A-Z0-9]*$")  # images_BCHW

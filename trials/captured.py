@@ -99,7 +99,7 @@ def facts_before_step(state: State, index: int) -> dict[str, Any]:
 
 
 def problem_of_batch(batch: dict[str, Tensor]) -> str | None:
-    """What is wrong with a batch (images, targets, valid) itself, in words."""
+    """What is wrong with a batch itself, in words. batch: images B,C,H,W, targets and valid B,1,H,W."""
     for name, values in batch.items():
         if num := int((~torch.isfinite(values)).sum()):
             return f"{num} values of {name} are not finite"

@@ -39,7 +39,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def find_best(place: Path) -> Path:
-    """The best weights' file for a checkpoint file, a run's folder or a folder of checkpoints."""
+    """The best weights' file for a checkpoint file, a run's folder or a folder of checkpoints.
+
+    Raises FileNotFoundError, which says where one would lie, for a place without one.
+    """
     if place.is_file():
         return place
     candidates = [place / BEST, place / FOLDER / BEST, *sorted(place.glob(f"checkpoint_*/{BEST}"), reverse=True)]

@@ -58,7 +58,7 @@ class TrialConfig:
     weight_decay: float = _number(0.0, 0, FLOAT32_MAX)
     momentum: float = _number(0.9, 0, 1)  # read by optimizer=sgd
     schedule: str = _one_of_or_own("cosine", SCHEDULES)
-    batch_size: int = _number(32, 1)
+    batch_size: int = _number(32, 1)  # images
     epochs: int = _number(200, 1)
     metric: str = _one_of("val_dice", METRICS)  # the weights, masks and scores of its best epoch are kept
 
@@ -196,7 +196,10 @@ CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
 
 
 def checked(name: str, value: Any) -> Any:
-    """The value of one field, if it may have it; a whole number where a real one is wanted becomes real."""
+    """The value of one field, if it may have it; a whole number where a real one is wanted becomes real.
+
+    Raises ValueError, saying what is allowed.
+    """
     if SETTING.match(name):
         return _checked_own(name, value)
     wanted = _field(name).type
@@ -218,7 +221,7 @@ def current(name: str, value: Any) -> Any:
 
 
 def parse(name: str, text: str) -> Any:
-    """The value of one field from the text after `--set name=`."""
+    """The value of one field from the text after `--set name=`. Raises ValueError, saying what is allowed."""
     if SETTING.match(name):
         return checked(name, parse_setting(text))
     wanted = _field(name).type

@@ -33,7 +33,7 @@ class LightningCallback(Callback):
         self._batch_index = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The optimisers and the scaler exist now."""
+        """The optimisers and the scaler exist now. Raises ValueError on more than one device."""
         if trainer.world_size > 1:
             raise ValueError(f"LightningCallback watches one device, and there are {trainer.world_size}; devices=1")
         scaler = getattr(trainer.precision_plugin, "scaler", None)

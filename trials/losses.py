@@ -41,24 +41,24 @@ def score(outputs: Tensor, targets: Tensor, valid: Tensor, head: str) -> Scored:
 
 
 def bce_loss(scored: Scored) -> Tensor:
-    """Mean binary cross entropy (the Lab 2 report's loss)."""
+    """Mean binary cross entropy (the Lab 2 report's loss), a scalar."""
     return (scored.bce * scored.valid).sum() / scored.valid.sum().clamp(min=1)
 
 
 def dice_loss(scored: Scored) -> Tensor:
-    """1 - soft Dice over all pixels of the batch (Milletari et al. 2016, arXiv 1606.04797)."""
+    """1 - soft Dice over all pixels of the batch, a scalar (Milletari et al. 2016, arXiv 1606.04797)."""
     overlap = (scored.probabilities * scored.targets * scored.valid).sum()
     total = ((scored.probabilities + scored.targets) * scored.valid).sum()
     return 1 - (2 * overlap + DICE_LOSS_SMOOTH) / (total + DICE_LOSS_SMOOTH)
 
 
 def bce_dice_loss(scored: Scored) -> Tensor:
-    """The sum of both."""
+    """The sum of both, a scalar."""
     return bce_loss(scored) + dice_loss(scored)
 
 
 def focal_loss(scored: Scored, focal_gamma: float) -> Tensor:
-    """BCE weighted by (1 - probability of the truth) ** focal_gamma (Lin et al. 2017, arXiv 1708.02002)."""
+    """BCE weighted by (1 - probability of the truth) ** focal_gamma, a scalar (Lin et al. 2017, arXiv 1708.02002)."""
     right = torch.where(scored.targets > 0.5, scored.probabilities, 1 - scored.probabilities)
     wrong = (1 - right).clamp(min=1e-6)  # at 0 the slope of a root is infinite, and times a BCE of 0 it is NaN
     weight = wrong**focal_gamma * scored.valid
@@ -66,13 +66,16 @@ def focal_loss(scored: Scored, focal_gamma: float) -> Tensor:
 
 
 def hard_bce_loss(scored: Scored, hard_fraction: float) -> Tensor:
-    """Mean BCE of the hardest `hard_fraction` of the batch's pixels (online hard example mining, arXiv 1604.03540)."""
+    """Mean BCE of the hardest `hard_fraction` of the batch's pixels, a scalar.
+
+    Online hard example mining (Shrivastava et al. 2016, arXiv 1604.03540).
+    """
     bce = (scored.bce * scored.valid).flatten()
     return bce.topk(num_hard(scored.valid, hard_fraction)).values.mean()
 
 
 def num_hard(valid: Tensor, hard_fraction: float) -> int:
-    """How many pixels `hard_bce_loss` takes, at least one."""
+    """How many pixels of valid (B,1,H,W) `hard_bce_loss` takes, at least one."""
     return max(1, round(hard_fraction * int(valid.sum())))
 
 
@@ -109,22 +112,28 @@ class Loss:
 
 
 def bce_bound(targets: Tensor, valid: Tensor) -> float:
-    """p - t over the number of pixels; p is the probability of the logit, t its target."""
+    """p - t over the number of pixels; p is the probability of the logit, t its target (targets and valid: B,1,H,W)."""
     return 1 / max(1.0, float(valid.sum()))
 
 
 def dice_bound(targets: Tensor, valid: Tensor) -> float:
-    """p (1 - p), at most 1/4, times a slope of at most 2 / (sum of p and t); p may be 0 everywhere else."""
+    """p (1 - p), at most 1/4, times a slope of at most 2 / (sum of p and t); p may be 0 everywhere else.
+
+    targets, valid: B,1,H,W.
+    """
     return 0.5 / (float((targets * valid).sum()) + DICE_LOSS_SMOOTH)
 
 
 def bce_dice_bound(targets: Tensor, valid: Tensor) -> float:
-    """The sum of both."""
+    """The sum of both; targets, valid: B,1,H,W."""
     return bce_bound(targets, valid) + dice_bound(targets, valid)
 
 
 def focal_bound(targets: Tensor, valid: Tensor, focal_gamma: float) -> float:
-    """The slope of -w**gamma log(1 - w) by the logit, w the probability of the wrong class; largest at or before 1."""
+    """The slope of -w**gamma log(1 - w) by the logit, w the probability of the wrong class; largest at or before 1.
+
+    targets, valid: B,1,H,W.
+    """
     wrong = torch.linspace(0, 1, 1001, dtype=torch.float64)
     right, gamma = 1 - wrong, focal_gamma
     slope = wrong**gamma * (wrong - gamma * torch.xlogy(right, right))
@@ -132,7 +141,7 @@ def focal_bound(targets: Tensor, valid: Tensor, focal_gamma: float) -> float:
 
 
 def hard_bce_bound(targets: Tensor, valid: Tensor, hard_fraction: float) -> float:
-    """As BCE, over the pixels that are taken."""
+    """As BCE, over the pixels that are taken; targets, valid: B,1,H,W."""
     return 1 / num_hard(valid, hard_fraction)
 
 

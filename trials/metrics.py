@@ -10,7 +10,7 @@ SOFT_DICE_SMOOTH = 1e-8  # the Lab 2 report's s
 
 @dataclass(frozen=True)
 class Overlap:
-    """Dice and IoU of each image, float64 B."""
+    """Dice and IoU of each image, float64 [B]."""
 
     dice: Tensor
     iou: Tensor

@@ -42,7 +42,10 @@ class Outcome:
 
     @classmethod
     def from_json(cls, text: str) -> "Outcome":
-        """What was written, by this version or the first; fields of a later version left out."""
+        """What was written, by this version or the first; fields of a later version left out.
+
+        Raises ValueError where it is not JSON, or no outcome.
+        """
         known = {field.name for field in fields(cls)}
         told = json.loads(text)
         if not isinstance(told, dict) or "outcome" not in told:

@@ -42,7 +42,10 @@ def settings_of(config: TrialConfig) -> dict[str, Any]:
 
 
 def build_model(config: TrialConfig) -> Network:
-    """The network that the configuration describes, with weights from torch's global generator."""
+    """The network that the configuration describes, with weights from torch's global generator.
+
+    Raises OwnError where a user's own cannot be made, or is no module.
+    """
     if is_own(config.model):
         with named_errors():
             network = filled(config.model, {}, config)()
@@ -86,7 +89,10 @@ def _own_loss(config: TrialConfig) -> Callable[[Scored], torch.Tensor]:
 
 
 def takes_logits(loss: str, config: TrialConfig) -> bool:
-    """Whether a user's loss takes logits: unless its first parameter is called `probabilities`."""
+    """Whether a user's loss takes logits: unless its first parameter is called `probabilities`.
+
+    Raises OwnError where it has fewer than two parameters, or cannot be had.
+    """
     names = list(inspect.signature(load(loss, config.code)).parameters)
     if len(names) < 2:
         raise OwnError(f"{loss} has {len(names)} parameters; wanted: outputs, targets, and settings by their names")

@@ -108,7 +108,8 @@ def load_model(
 def test_score(path: Path) -> dict[str, Any]:
     """The best network's Dice and IoU on its data set's test split, at the size it was trained at.
 
-    Code of its own is run: this is for a study that has just trained it.
+    Code of its own is run: this is for a study that has just trained it. Raises ValueError where outputs are not
+    finite.
     """
     model, config, device = load_model(path, trust_code=True)
     prepared = prepared_data(config)

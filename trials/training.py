@@ -69,6 +69,9 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     end; all before their epoch is yielded; layers.jsonl; and where it diverged a capsule
     (trials/numerics/capsule.py). resume: go on from out/last.pt, with the numbers that an uninterrupted run gives, the
     epochs since then once more: bit for bit on a CPU, under the thread count that was saved and is set again.
+
+    Raises ValueError for a resume without out or of another run, FileNotFoundError where there is nothing to resume,
+    and what the data raise (trials/data/prepared.py).
     """
     device = pick_device(config.device)
     torch.backends.cudnn.allow_tf32 = config.tf32

@@ -26,7 +26,7 @@ def flip() -> Augment:
 
 
 def flip_crop(image_size: int, crop_scale_min: float) -> Augment:
-    """`flip`, and a random part of the picture of `crop_scale_min` to 1 of its area, at the same size."""
+    """`flip`, and a random part of the picture of `crop_scale_min` to 1 of its area, at image_size px."""
     A = _albumentations()
     crop = A.RandomResizedCrop(size=(image_size, image_size), scale=(crop_scale_min, 1.0))
     return Pipeline([A.HorizontalFlip(p=0.5), crop])
@@ -46,7 +46,7 @@ def lab2(
     """The Lab 2 report's list, in its order ("Task and data"), as settled in this project's reading of it.
 
     Flip: horizontal, vertical or both, each as likely. Shift 0.0625, scale 0.1, rotation 45 degrees. Borders are
-    reflected, masks take the nearest value.
+    reflected, masks take the nearest value. image_size: px.
     """
     A = _albumentations()
     both = A.Sequential([A.HorizontalFlip(p=1), A.VerticalFlip(p=1)], p=1)

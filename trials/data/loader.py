@@ -31,13 +31,13 @@ class Batch:
 
 
 def check_batch_size(batch_size: int, num_images: int) -> None:
-    """Raises ValueError where a batch is larger than the training split."""
+    """Raises ValueError where a batch of so many images is larger than the training split."""
     if batch_size > num_images:
         raise ValueError(f"batch_size={batch_size}, but there are {num_images} training images")
 
 
 def split_indices(prepared: Prepared, split: str, limit: int = 0) -> np.ndarray:
-    """Positions of a split, int64, ascending; with `limit`, that many of them, always the same ones.
+    """Positions of a split, int64 [n], ascending; with `limit`, that many of them, always the same ones.
 
     Raises ValueError where the split is empty or has fewer than `limit`.
     """
@@ -82,7 +82,7 @@ def statistics_of(channels: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def written_masks(trimaps_NHW: np.ndarray, border: str) -> np.ndarray:
-    """Trimaps as uint8 masks for pictures: 0 background, 1 pet, 255 ignored."""
+    """Trimaps as masks for pictures, uint8 N,H,W: 0 background, 1 pet, 255 ignored."""
     border_value = {"pet": 1, "background": 0, "ignore": IGNORED}[border]
     return np.where(trimaps_NHW == PET, 1, np.where(trimaps_NHW == BORDER, border_value, 0)).astype(np.uint8)
 
@@ -90,13 +90,14 @@ def written_masks(trimaps_NHW: np.ndarray, border: str) -> np.ndarray:
 def evaluation_batches(
     prepared: Prepared, indices: np.ndarray, batch_size: int, border: str, device: torch.device
 ) -> Iterator[Batch]:
-    """The pictures at these positions, in order, unaugmented, as Batches."""
+    """The pictures at these positions [n], in order, unaugmented, batch_size images a batch (the last may be
+    smaller)."""
     for start in range(0, len(indices), batch_size):
         yield first_images(prepared, indices[start:], batch_size, border, device)
 
 
 def first_images(prepared: Prepared, indices: np.ndarray, num: int, border: str, device: torch.device) -> Batch:
-    """The first of the pictures at these positions, at most `num`, unaugmented."""
+    """The first of the pictures at these positions [n], at most `num`, unaugmented."""
     chosen = indices[:num]
     images, trimaps = (torch.from_numpy(array[chosen]) for array in (prepared.images_NHWC, prepared.trimaps_NHW))
     return to_batch(images, trimaps, border, device)
@@ -177,7 +178,7 @@ class _EpochOrder(Sampler):
 
 
 def order_of_pass(seed: int, number: int, indices: np.ndarray) -> np.ndarray:
-    """The indices as the pass of this number (from 0) shuffles them under a run's seed."""
+    """The indices [n] as the pass of this number (from 0) shuffles them under a run's seed."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(ORDER, number))).permutation(indices)
 
 

@@ -75,7 +75,7 @@ def _place(source: Source, name: str, size_px: int) -> Path:
 
 
 def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:
-    """A picture at size_px x size_px: averaged where it shrinks, bilinear where it grows."""
+    """A picture H,W,C at size_px x size_px: averaged where it shrinks, bilinear where it grows."""
     interpolation = cv2.INTER_AREA if min(image_HWC.shape[:2]) > size_px else cv2.INTER_LINEAR
     fours = [image_HWC[..., first : first + 4] for first in range(0, image_HWC.shape[2], 4)]  # as many as OpenCV takes
     resized = [cv2.resize(four, (size_px, size_px), interpolation=interpolation) for four in fours]
@@ -83,7 +83,7 @@ def resize(image_HWC: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def resize_mask(mask_HW: np.ndarray, size_px: int) -> np.ndarray:
-    """A mask at size_px x size_px, nearest neighbour."""
+    """A mask H,W at size_px x size_px, nearest neighbour."""
     return cv2.resize(mask_HW, (size_px, size_px), interpolation=cv2.INTER_NEAREST)
 
 

@@ -73,8 +73,8 @@ DEFAULT_READING = Reading()
 def pets(data_root: str, in_channels: int = 3) -> Source:
     """Oxford-IIIT Pet in torchvision's layout below `data_root`; with an empty `data_root` torchvision downloads it.
 
-    Every 10th name of the official trainval list is validation (368), the others train (3,312); the official test
-    list is test. Raises FileNotFoundError, naming what is missing.
+    Every 10th name of the official trainval list is validation (368), the others train (3,312); the official test list
+    is test. Raises FileNotFoundError, naming what is missing, and ValueError for a list that names no picture.
     """
     folder = _pets_folder(data_root)
     split_of: dict[str, str] = {}

@@ -69,7 +69,10 @@ def by_table(names: list[str], path: Path) -> Split:
 
 
 def read_table(path: Path) -> list[Row]:
-    """The lines of a user's CSV, separated by comma, semicolon or tab. Raises as `by_table` does."""
+    """The lines of a user's CSV, separated by comma, semicolon or tab.
+
+    Raises FileNotFoundError where there is none, and ValueError, naming the line and what is allowed.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"split_file: no file {path.absolute()}; it names {FORM}, in the folder of data_root or as a whole path"

@@ -13,7 +13,10 @@ def no_attention(channels: int) -> nn.Module:
 
 
 class ChannelAttention(nn.Module):
-    """Squeeze-and-excitation: a weight between 0 and 1 for each channel (Hu et al. 2018, arXiv 1709.01507)."""
+    """Squeeze-and-excitation: a weight between 0 and 1 for each channel (Hu et al. 2018, arXiv 1709.01507).
+
+    Features B,C,H,W keep their shape.
+    """
 
     def __init__(self, channels: int, reduction: int = 8):
         super().__init__()
@@ -31,7 +34,10 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """A weight between 0 and 1 for each place, from the channels' mean and maximum (CBAM, Woo et al. 2018)."""
+    """A weight between 0 and 1 for each place, from the channels' mean and maximum (CBAM, Woo et al. 2018).
+
+    Features B,C,H,W keep their shape.
+    """
 
     def __init__(self, channels: int):
         super().__init__()

@@ -53,7 +53,8 @@ class Middle(nn.Sequential):
 class Decoder(nn.Module):
     """Four stages: upsample the deeper features, concatenate them before the skip, then a Block.
 
-    skips: the encoder's four outputs, shallow to deep, with n, 2n, 4n, 8n channels.
+    B,8n,h,w -> B,n,16h,16w. skips: the encoder's four outputs, shallow to deep, with n, 2n, 4n, 8n channels and 16, 8,
+    4, 2 times h and w.
     """
 
     def __init__(self, width: int, upsampler: UpsamplerFactory):

@@ -17,7 +17,10 @@ from trials.models.blocks import (
 
 
 class ResidualBlock(nn.Module):
-    """conv1x1 without BatchNorm, then Block, its input added to its output; nothing follows the addition."""
+    """conv1x1 without BatchNorm, then Block, its input added to its output; nothing follows the addition.
+
+    B,in_channels,H,W -> B,out_channels,H,W.
+    """
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()

@@ -25,7 +25,10 @@ def pixel_shuffle(channels: int) -> nn.Module:
 
 
 class BilinearDeconv(nn.Module):
-    """The Lab 2 report's open idea: the interpolation, and on top of it what a deconvolution learns to add."""
+    """The Lab 2 report's open idea: the interpolation, and on top of it what a deconvolution learns to add.
+
+    B,C,H,W -> B,C,2H,2W.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
