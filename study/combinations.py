@@ -11,16 +11,16 @@ from trials.config import CONSTRAINTS, DEFAULTS
 def combinations(space: Space, values: Mapping[str, Sequence[Value]]) -> Iterator[dict[str, Value]]:
     """Every combination of these values once, the last axis changing fastest; axes that do not exist are left out."""
 
-    def extended(chosen: dict[str, Value], names: list[str]) -> Iterator[dict[str, Value]]:
+    def extensions(chosen: dict[str, Value], names: list[str]) -> Iterator[dict[str, Value]]:
         if not names:
             yield chosen
         elif space.is_active(names[0], chosen):
             for value in values[names[0]]:
-                yield from extended({**chosen, names[0]: value}, names[1:])
+                yield from extensions({**chosen, names[0]: value}, names[1:])
         else:
-            yield from extended(chosen, names[1:])
+            yield from extensions(chosen, names[1:])
 
-    return extended({}, list(values))
+    return extensions({}, list(values))
 
 
 def num_combinations(space: Space, values: Mapping[str, Sequence[Value]]) -> int:

@@ -59,11 +59,11 @@ def options_of(arguments: list[str] | None) -> argparse.Namespace:
     made = parser()
     options, unknown = made.parse_known_args(arguments)
     if unknown:
-        made.error(f"unrecognized arguments: {' '.join(unknown)}{_meant(unknown[0], made)}")
+        made.error(f"unrecognized arguments: {' '.join(unknown)}{_suggestion(unknown[0], made)}")
     return options
 
 
-def _meant(text: str, made: argparse.ArgumentParser) -> str:
+def _suggestion(text: str, made: argparse.ArgumentParser) -> str:
     option = text.partition("=")[0]
     name = option.lstrip("-").replace("-", "_")
     if name == "seed":

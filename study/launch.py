@@ -119,7 +119,7 @@ def resources(options: Options, config: TrialConfig) -> dict[str, float]:
 def run_study(study: Study) -> ResultGrid:
     """Runs the study, or what is left of it, to its end, its time's end or Ctrl-C."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is in the table and in outcome.json
-    tuner = _restored(study) if check_record(study.folder) else _new(study)
+    tuner = _restored_tuner(study) if check_record(study.folder) else _new(study)
     with stopped_by_ctrl_c():
         return tuner.fit()
 
@@ -196,7 +196,7 @@ def _new(study: Study) -> Tuner:
     )
 
 
-def _restored(study: Study) -> Tuner:
+def _restored_tuner(study: Study) -> Tuner:
     return Tuner.restore(
         str(study.folder),
         tune.with_resources(train_trial, resources(study.options, study.config)),

@@ -19,6 +19,7 @@ from search_spaces import Space
 from study.options import Options
 from trials.config import TrialConfig
 from trials.data.loader import split_indices, written_masks
+from trials.numerics.whole_files import write_whole
 from trials.parts import prepared_data
 
 SCHEMA_VERSION = 2  # 1: a diverged trial's last line holds substitutes for what was not measured
@@ -78,9 +79,7 @@ def write(folder: Path, manifest: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Strict JSON, whole or not at all. Raises ValueError for NaN and infinity."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_whole(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def write_validation(folder: Path, config: TrialConfig) -> None:

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from trials.numerics.explaining.record import FILE as RECORD
 from trials.numerics.explaining.record import DivergenceRecord
+from trials.numerics.whole_files import write_whole
 from trials.outcome import Outcome, error_outcome, keep_lines_until, outcome_of, whole_lines
 
 ROWS_SHOWN = 15  # the best trials; a terminal is not endless
@@ -85,9 +86,7 @@ class OutcomeWriter(Callback):
                 content = file.read()
         except FileNotFoundError:
             return None  # nothing went wrong in it
-        partial = Path(trial.local_path) / f".{RECORD}.part"
-        partial.write_bytes(content)
-        partial.replace(partial.with_name(RECORD))
+        write_whole(Path(trial.local_path) / RECORD, content)
         return DivergenceRecord.from_dict(json.loads(content))
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info) -> None:
@@ -109,9 +108,7 @@ class OutcomeWriter(Callback):
     def _write(self, trial: Trial, outcome: Outcome) -> None:
         self.outcomes[trial.trial_id] = outcome
         if trial.local_path:  # Ray copies this folder to the study's storage, wherever that is
-            partial = Path(trial.local_path) / ".outcome.json.part"
-            partial.write_text(outcome.to_json())
-            partial.replace(partial.with_name("outcome.json"))
+            write_whole(Path(trial.local_path) / "outcome.json", outcome.to_json())
 
 
 class Progress(Callback):
@@ -187,7 +184,7 @@ class Progress(Callback):
         table = Table(title=f"{self._num_ended} of {self._num_trials} trials ended, {self._remaining()}")
         for column in ("trial", *self._axes, "epoch", "train loss", "val loss", f"best {self._metric}", "state"):
             table.add_column(column)
-        for trial in self._ranked(trials)[:ROWS_SHOWN]:
+        for trial in self._ranking(trials)[:ROWS_SHOWN]:
             last, outcome = trial.last_result, self._writer.outcomes.get(trial.trial_id)
             table.add_row(
                 trial.trial_id,
@@ -200,7 +197,7 @@ class Progress(Callback):
             )
         return table
 
-    def _ranked(self, trials: list[Trial]) -> list[Trial]:
+    def _ranking(self, trials: list[Trial]) -> list[Trial]:
         """Those with an epoch behind them, as the report ranks them; those without a score last."""
         sign = -1 if self._mode == "max" else 1
         scores = [(trial, trial.last_result["best_value"]) for trial in trials if "best_value" in trial.last_result]

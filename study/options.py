@@ -10,7 +10,7 @@ from search_spaces import Choice, Space
 from search_spaces.space import Value
 from study.combinations import check_space, ends
 from study.own_code import default_head, with_files
-from trials.config import TrialConfig, checked, current
+from trials.config import TrialConfig, current, valid_value
 from trials.measurements import METRICS, incomparable_along
 
 # TrialConfig fields and numbers of trials, by how much time there is. A space's own fields and --set go before them.
@@ -115,14 +115,14 @@ def settle(
 
 
 def _with_current_names(space: Space) -> Space:
-    def renamed(values: Mapping[str, Value]) -> dict[str, Value]:
+    def with_names(values: Mapping[str, Value]) -> dict[str, Value]:
         return {name: current(name, value) for name, value in values.items()}
 
     axes = {
         name: Choice(tuple(current(name, value) for value in axis.values)) if isinstance(axis, Choice) else axis
         for name, axis in space.axes.items()
     }
-    return replace(space, axes=axes, fixed=renamed(space.fixed), baseline=renamed(space.baseline))
+    return replace(space, axes=axes, fixed=with_names(space.fixed), baseline=with_names(space.baseline))
 
 
 # Fields that are the study's, not a trial's: what may not be an axis, and why.
@@ -157,7 +157,7 @@ def check_axes(space: Space, fields: Mapping[str, Any]) -> None:
 
 def _check_field(space: Space, name: str, value: object) -> None:
     try:
-        checked(name, value)
+        valid_value(name, value)
     except ValueError as error:
         raise ValueError(f"space {space.name!r}: {error}") from None
 

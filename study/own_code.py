@@ -9,7 +9,7 @@ from search_spaces import Choice, Space
 from search_spaces.space import Value
 from study.combinations import check_combinations, ends
 from trials.config import OWN_FIELDS, TrialConfig
-from trials.own import OwnFile, find, is_own, read_files, short, shortened
+from trials.own import OwnFile, find, is_own, read_files, short, without_folders
 from trials.parts import build_loss, takes_logits
 from trials.rehearsal import check_own_settings, rehearse
 
@@ -34,8 +34,12 @@ def with_files(
         name: (other, short(value) if is_own(value) else value)  # type: ignore[arg-type]  is_own: a text
         for name, (other, value) in space.conditions.items()
     }
-    fixed, baseline = shortened(space.fixed), shortened(space.baseline)
-    return replace(space, axes=axes, fixed=fixed, baseline=baseline, conditions=conditions), shortened(settings), code
+    fixed, baseline = without_folders(space.fixed), without_folders(space.baseline)
+    return (
+        replace(space, axes=axes, fixed=fixed, baseline=baseline, conditions=conditions),
+        without_folders(settings),
+        code,
+    )
 
 
 def _values(space: Space, name: str) -> list[str]:

@@ -229,14 +229,14 @@ def _largest(space: Space, name: str) -> list[Value]:
 def _network(config: TrialConfig) -> Network:
     """Of a configuration's network, whatever else it says. A user's own may not run without memory of its own."""
     try:
-        return _measured(config, config.batch_size, "meta")
+        return _measure(config, config.batch_size, "meta")
     except Exception:  # a user's code may raise anything
         if not is_own(config.model):
             raise
-        return _measured(config, min(config.batch_size, MOST_IMAGES), "cpu")
+        return _measure(config, min(config.batch_size, MOST_IMAGES), "cpu")
 
 
-def _measured(config: TrialConfig, num_images: int, device: str) -> Network:
+def _measure(config: TrialConfig, num_images: int, device: str) -> Network:
     saved: dict[int, int] = {}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:

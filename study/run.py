@@ -24,10 +24,9 @@ from study.own_code import place_of_space, try_out
 from study.planning import plan
 from study.ranking import best_trial
 from trials import checkpoint
-from trials.config import TrialConfig, checked, parse_settings
-from trials.outcome import BROKEN, INTERRUPTED
-from trials.own import changed as changed_files
-from trials.own import write_copies
+from trials.config import TrialConfig, parse_settings, valid_value
+from trials.outcome import BROKEN, INTERRUPTED, RAISED
+from trials.own import changes_since, write_copies
 from trials.parts import data_channels, describe
 from trials.predict import test_score
 
@@ -70,7 +69,7 @@ class BadInput(Exception):
 
 def _dry_run(options: argparse.Namespace) -> int:
     with _bad_input():
-        study, _ = _checked(options)
+        study, _ = _checked_study(options)
         planned = plan(study.space, study.config, study.options, study.num_trials)
         print(planned.to_text(study.options))
         _warn(planned.shortages(study.folder))
@@ -82,9 +81,9 @@ def _warn(sentences: list[str]) -> None:
         print(f"warning: {sentence}", file=sys.stderr)
 
 
-def _checked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+def _checked_study(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     """The study that is begun or resumed, and its manifest; raises for what this machine or the data cannot give."""
-    study, written = _resumed(options) if options.resume else _asked(options)
+    study, written = _resumed_study(options) if options.resume else _new_study(options)
     preconditions.check_machine(study.space, study.config, study.options, options.address)
     preconditions.check_data(study.space, study.config)
     return study, written
@@ -96,7 +95,7 @@ def _ready(options: argparse.Namespace, held: ExitStack) -> tuple[Study, dict[st
     held: what is held until the study ends.
     """
     with _bad_input():
-        study, written = _checked(options)
+        study, written = _checked_study(options)
         if options.resume:
             held.enter_context(preconditions.sole_runner(study.folder))
         planned = plan(study.space, study.config, study.options, study.num_trials)
@@ -130,7 +129,7 @@ def _bad_input() -> Iterator[None]:
         raise BadInput(f"{error.filename}: {error.strerror}" if is_bare else error) from error
 
 
-def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+def _new_study(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     """The study that the command line describes, and its manifest; every error there is, is raised here."""
     if options.points and options.search != "grid":
         raise ValueError("--points are a grid's: add --search grid")
@@ -141,10 +140,10 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
         if getattr(options, name) is not None:
             if name in settings:
                 raise ValueError(f"--{name.replace('_', '-')} and --set {name} are the same setting; leave one out")
-            settings[name] = checked(name, getattr(options, name))
+            settings[name] = valid_value(name, getattr(options, name))
     if options.gpus_per_trial == 0:
         settings.setdefault("device", "cpu")  # Ray does not hide a GPU from a trial that asked for none
-    space, config = _settled(options.space, options.preset, settings, options.metric)
+    space, config = _settled_space(options.space, options.preset, settings, options.metric)
     if "in_channels" not in space.fixed:
         config = replace(config, in_channels=data_channels(config))
     for note in try_out(space, config):
@@ -172,7 +171,7 @@ def _asked(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     return study, manifest.new_manifest(study.folder.name, space, config, asked, study.num_trials)
 
 
-def _settled(space: str, preset: str, settings: dict[str, Any], metric: str) -> tuple[Space, TrialConfig]:
+def _settled_space(space: str, preset: str, settings: dict[str, Any], metric: str) -> tuple[Space, TrialConfig]:
     try:
         settled = settle(load_space(space), preset, settings, metric, place_of_space(space))
         check_metric(*settled)
@@ -182,7 +181,7 @@ def _settled(space: str, preset: str, settings: dict[str, Any], metric: str) -> 
         raise ValueError(error if is_named else f"{space}: {error}") from None
 
 
-def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
+def _resumed_study(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     """The study that lies in the folder; only --space may be named again."""
     kept = ("space", "results", "name", "address", "resume", "dry_run", "list")
     defaults = parser()
@@ -201,7 +200,7 @@ def _resumed(options: argparse.Namespace) -> tuple[Study, dict[str, Any]]:
     if written["finished"]:
         raise ValueError(f"{folder} is finished; start another study, or renew its report: {_report_command(folder)}")
     config = TrialConfig.from_dict(manifest.config_of(written))
-    for sentence in changed_files(config.code):
+    for sentence in changes_since(config.code):
         print(f"code       {sentence}", file=sys.stderr)
     asked = Options.from_dict(written["options"])
     return Study(folder, space, config, asked), written
@@ -215,7 +214,7 @@ def _run(study: Study, written: dict[str, Any]) -> int:
     out_of_time = budget_s is not None and time.monotonic() - started >= budget_s
     outcomes = [json.loads(path.read_text())["outcome"] for path in study.folder.glob("*/outcome.json")]
     interrupted = len(outcomes) < study.num_trials and not out_of_time
-    all_failed = bool(outcomes) and set(outcomes) <= {"failed", "out_of_memory"}
+    all_failed = bool(outcomes) and set(outcomes) <= set(RAISED)
     if not interrupted and not all_failed:
         interrupted = not _scored_best(study)
     ended = {"interrupted": True} if interrupted else {"finished": manifest.now()}

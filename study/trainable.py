@@ -17,6 +17,7 @@ from trials import checkpoint
 from trials.config import TrialConfig
 from trials.numerics.explaining.record import CAPSULE
 from trials.numerics.explaining.record import FILE as ACCOUNT
+from trials.numerics.whole_files import write_whole
 from trials.outcome import line_of
 from trials.own import named_errors
 from trials.scores import objective
@@ -43,23 +44,23 @@ def train_trial(params: dict[str, Any]) -> None:
         history = json.loads(history_file.read_text())[:epoch] if found else []
         if newest and found and found > PurePosixPath(newest.path).name:  # Ray may not know of its last epochs
             for num in range(1, epoch + 1):
-                tune.report(reported(history[:num], config.metric))
-        for metrics in _named(run(config, out=out, resume=found is not None)):
+                tune.report(report_line(history[:num], config.metric))
+        for metrics in _with_lines_named(run(config, out=out, resume=found is not None)):
             history.append(line_of(metrics))
             if metrics.diverged_cause:  # for the trial's log in the dashboard
                 print((out / ACCOUNT).read_text())
             if metrics.saved and (out / checkpoint.LAST).is_file():  # there is something to resume from
-                history_file.write_text(json.dumps(history))
-            tune.report(reported(history, config.metric), checkpoint=_kept(out, metrics))
+                write_whole(history_file, json.dumps(history))
+            tune.report(report_line(history, config.metric), checkpoint=_checkpoint_of(out, metrics))
 
 
-def _named(epochs: Iterator[EpochMetrics]) -> Iterator[EpochMetrics]:
+def _with_lines_named(epochs: Iterator[EpochMetrics]) -> Iterator[EpochMetrics]:
     """The same epochs; an error within a user's own code names its line, and is one that Ray can pickle."""
     with named_errors():
         yield from epochs
 
 
-def _kept(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:
+def _checkpoint_of(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:
     """What Ray is to keep of the epoch: all where it was saved, else its weights without the state if it is the best.
 
     Ray keeps the newest of each kind (see `_run_config`): a copy of the whole state at every epoch is what fills disks.
@@ -75,7 +76,7 @@ def _kept(out: Path, metrics: EpochMetrics) -> tune.Checkpoint | None:
     return tune.Checkpoint.from_directory(best)
 
 
-def reported(history: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
+def report_line(history: Sequence[Mapping[str, Any]], metric: str) -> dict[str, Any]:
     """The last line as it was measured, and the objective, always finite: a scheduler never stops a NaN, and a search
     never learns of one.
     """

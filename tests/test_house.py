@@ -90,6 +90,13 @@ def test_no_two_modules_of_a_package_need_each_other_not_even_for_types(package)
     assert not circle, f"these modules need each other: {sorted(circle)}; a part takes what it needs (trials/parts.py)"
 
 
+def test_files_that_must_be_whole_are_written_in_one_way():
+    own = re.compile(r"\.replace\(path\)|\.part\b")
+    sources = {path: path.read_text() for package in ("trials", "study") for path in (ROOT / package).rglob("*.py")}
+    found = [str(path.relative_to(ROOT)) for path, text in sources.items() if own.search(text)]
+    assert found == ["trials/numerics/whole_files.py"]
+
+
 @pytest.mark.parametrize("package", ["study", "analysis"])
 def test_no_module_bears_the_name_of_another_library(package):
     # Ray's workers get the folder of the command on their path: such a module would hide the library's

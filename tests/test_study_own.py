@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces import Choice, LogUniform, Space
-from study import run
+from study import manifest, run
 from study.command_line import options_of
 from study.options import check_metric, current_preset, settle
 from study.own_code import try_out
@@ -16,6 +16,7 @@ from study.planning import plan
 from tests.conftest import TINY
 from tests.test_trials_own import MINE
 from trials import predict, train
+from trials.config import TrialConfig
 from trials.own import OwnError, OwnFile
 
 SPACE = """from search_spaces import Choice, LogUniform, Space
@@ -33,6 +34,11 @@ SPACE = Space(
 )
 """
 SETTINGS = [part for name, value in {**TINY, "epochs": 1}.items() for part in ("--set", f"{name}={value}")]
+
+ASKED = {
+    **dict(preset="quick", search="random", scheduler="none", samples=1, seeds=1, metric="val_dice"),
+    **dict(time_budget_s=None, concurrent=1, cpus_per_trial=1, gpus_per_trial=None),
+}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +141,8 @@ def mine(tmp_path, monkeypatch):
 
 def own_space(**axes) -> Space:
     baseline = {name: axis.values[0] if isinstance(axis, Choice) else axis.low for name, axis in axes.items()}
-    return Space("own", "?", axes=axes, fixed={**TINY, "width": 4}, baseline=baseline)
+    fixed = {name: value for name, value in TINY.items() if name not in axes}
+    return Space("own", "?", axes=axes, fixed=fixed, baseline=baseline)
 
 
 @pytest.mark.parametrize(
@@ -186,10 +193,7 @@ def test_a_loss_of_ones_own_cannot_be_ranked_by_itself(mine):
 
 
 def test_the_plan_knows_the_size_of_a_network_of_ones_own(mine):
-    options = run.Options.from_dict(
-        dict(preset="quick", search="random", scheduler="none", samples=1, seeds=1, metric="val_dice")
-        | dict(time_budget_s=None, concurrent=1, cpus_per_trial=1, gpus_per_trial=None)
-    )
+    options = run.Options.from_dict(ASKED)
     space, config = settle(own_space(lr=LogUniform(1e-3, 1e-2)), "quick", {"model": "mine.py:TinyNet", "own.depth": 2})
     assert plan(space, config, options, 1).trial.num_parameters == (27 * 4 + 4) + 2 * (36 * 4 + 4 + 8) + 5
 
@@ -210,3 +214,14 @@ def test_older_names_of_presets_and_levels_are_read():
     assert space.axes["augment"].values == ("none", "lab2")
     assert (config.augment, config.image_size) == ("lab2", 256)
     assert options_of(["--space", "upsample", "--preset", "report"]).preset == "lab2"
+
+
+def test_a_resume_reads_the_whole_configuration_and_that_of_older_studies(mine):
+    space, config = settle(own_space(model=Choice(("mine.py:TinyNet", "unet"))), "quick", {})
+    options = run.Options.from_dict(ASKED)
+    written = json.loads(json.dumps(manifest.new_manifest("a", space, config, options, 1)))
+    assert TrialConfig.from_dict(manifest.config_of(written)) == config
+    space, config = settle(own_space(lr=LogUniform(1e-3, 1e-2)), "quick", {})
+    written = json.loads(json.dumps(manifest.new_manifest("a", space, config, options, 1)))
+    del written["config"]  # as an older version left it
+    assert TrialConfig.from_dict(manifest.config_of(written)) == config

@@ -20,7 +20,7 @@ from study import run
 from study.command_line import parser
 from study.options import settle
 from study.planning import plan
-from study.run import _asked
+from study.run import _new_study
 
 SMOKE = ["--space", "smoke"]
 PATIENCE_S = 900  # a machine that others use as well may take ten times as long as a quiet one
@@ -404,5 +404,5 @@ def test_every_space_fits_every_preset(name, preset):
 
 def test_the_plan_counts_the_largest_network():
     space, config = settle(load_space("upsample"), "lab2", {"data": "drawn"})
-    options = _asked(parser().parse_args(["--space", "upsample", "--set", "width=8"]))[0].options
+    options = _new_study(parser().parse_args(["--space", "upsample", "--set", "width=8"]))[0].options
     assert plan(space, config, options, 24).trial.num_parameters == 38_611_713

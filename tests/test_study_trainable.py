@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from ray import tune
 
-from study.trainable import OBJECTIVE, _bring_back, _kept, train_trial
+from study.trainable import OBJECTIVE, _bring_back, _checkpoint_of, train_trial
 from trials import checkpoint
 from trials.training import run
 
@@ -32,7 +32,7 @@ def trial(tiny, tmp_path_factory):
         history.append(asdict(metrics))
         if metrics.saved:
             (out / "history.json").write_text(json.dumps(history))
-        files.append(store(_kept(out, metrics), place / "stored", metrics.epoch))
+        files.append(store(_checkpoint_of(out, metrics), place / "stored", metrics.epoch))
     return files, history, place / "stored"
 
 
@@ -50,7 +50,7 @@ def test_the_best_epoch_so_far_is_kept_without_the_state(trial):
 
 def test_an_epoch_that_is_neither_leaves_nothing_to_copy(tiny, tmp_path):
     first = next(run(tiny(checkpoint_every=2), out=tmp_path / "run"))
-    assert _kept(tmp_path / "run", replace(first, epoch=2)) is None
+    assert _checkpoint_of(tmp_path / "run", replace(first, epoch=2)) is None
 
 
 def brought(named: Path, out: Path) -> int | None:

@@ -1,13 +1,13 @@
 """What a run needs to go on as if it had never stopped, and the best weights it has had. Never unpickles objects."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trials.config import TrialConfig
+from trials.numerics.whole_files import replacement
 
 FOLDER, LAST, BEST = "checkpoints", "last.pt", "best.pt"
 ARCHITECTURE = ("model", "in_channels", "width", "upsample", "attention", "head")
@@ -17,12 +17,8 @@ MAY_CHANGE = ("data_root", "device", "num_workers", "checkpoint_every")  # and t
 def save(path: Path, content: dict[str, Any]) -> None:
     """Written beside its place and moved there, so that no half checkpoint is ever read."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part{os.getpid()}")
-    try:
+    with replacement(path) as partial:
         torch.save(content, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)  # where it was interrupted
 
 
 def load(path: Path) -> dict[str, Any]:

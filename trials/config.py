@@ -126,7 +126,7 @@ class TrialConfig:
         Raises ValueError, naming the field, what came and what is allowed.
         """
         code = {name: OwnFile.from_dict(file, name) for name, file in values.get("code", {}).items()}
-        given = {name: checked(name, value) for name, value in values.items() if name != "code"}
+        given = {name: valid_value(name, value) for name, value in values.items() if name != "code"}
         own = OwnSettings({name.removeprefix("own."): given.pop(name) for name in list(given) if SETTING.match(name)})
         config = cls(**given, own=own, code=code)
         for name in OWN_FIELDS:
@@ -195,13 +195,13 @@ CONSTRAINTS: tuple[tuple[tuple[str, ...], Callable[..., object]], ...] = (
 )
 
 
-def checked(name: str, value: Any) -> Any:
+def valid_value(name: str, value: Any) -> Any:
     """The value of one field, if it may have it; a whole number where a real one is wanted becomes real.
 
     Raises ValueError, saying what is allowed.
     """
     if SETTING.match(name):
-        return _checked_own(name, value)
+        return _valid_own(name, value)
     wanted = _field(name).type
     value = current(name, value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
@@ -223,13 +223,13 @@ def current(name: str, value: Any) -> Any:
 def parse(name: str, text: str) -> Any:
     """The value of one field from the text after `--set name=`. Raises ValueError, saying what is allowed."""
     if SETTING.match(name):
-        return checked(name, parse_setting(text))
+        return valid_value(name, parse_setting(text))
     wanted = _field(name).type
     try:
         value = BOOLS[text.lower()] if wanted is bool else wanted(text)  # type: ignore[operator]  # int, float or str
     except (KeyError, ValueError):
         raise ValueError(f"{name}={text!r}; {allowed(name)} ({WHERE})") from None
-    return checked(name, value)
+    return valid_value(name, value)
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _field(name: str) -> dataclasses.Field:
     raise ValueError(f"unknown field {name!r}; {hint}known: {', '.join(FIELDS)} ({WHERE}){own}")
 
 
-def _checked_own(name: str, value: Any) -> Any:
+def _valid_own(name: str, value: Any) -> Any:
     matched = SETTING.fullmatch(name)
     if not matched:
         raise ValueError(f"{name!r} is no name of a setting; own.NAME has letters, digits and _ ({DOCS})")

@@ -13,6 +13,7 @@ from torch import nn
 from trials.data.loader import Batch
 from trials.losses import Loss, bce_loss, score
 from trials.metrics import overlap_per_image, soft_batch_dice
+from trials.numerics.whole_files import replacement
 
 BEST_MASKS, BEST_SCORES = "best_validation.safetensors", "best_validation.csv"
 
@@ -69,10 +70,10 @@ def write_best_validation(folder: Path, evaluation: Evaluation, names: Sequence[
     """best_validation.safetensors (packed masks) and best_validation.csv (name, dice, iou), whole or not at all."""
     masks, scores = folder / BEST_MASKS, folder / BEST_SCORES
     metadata = {"epoch": str(epoch), "height_px": str(size_px), "width_px": str(size_px)}
-    save_file({"masks_packed": evaluation.masks_packed}, f"{masks}.part", metadata)
-    Path(f"{masks}.part").replace(masks)
-    write_scores(Path(f"{scores}.part"), zip(names, evaluation.dice, evaluation.iou, strict=True))
-    Path(f"{scores}.part").replace(scores)
+    with replacement(masks) as partial:
+        save_file({"masks_packed": evaluation.masks_packed}, str(partial), metadata)
+    with replacement(scores) as partial:
+        write_scores(partial, zip(names, evaluation.dice, evaluation.iou, strict=True))
 
 
 def remove_best_validation(folder: Path) -> None:

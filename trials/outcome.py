@@ -9,12 +9,15 @@ from typing import Any
 from trials.measurements import EpochMetrics
 from trials.numerics.explaining.record import DivergenceRecord
 from trials.numerics.finite import finite_or_none
+from trials.numerics.whole_files import write_whole
 from trials.scores import is_broken
 
 SCHEMA_VERSION = 2  # 1: the best was always of val_dice, and was called best_val_dice
 OUTCOMES = ("completed", "pruned", "diverged", "frozen", "out_of_memory", "failed", "interrupted")
 INTERRUPTED = 130  # the exit code of a command that Ctrl-C ended
-BROKEN = ("diverged", "frozen")
+BROKEN = ("diverged", "frozen")  # numerically
+RAISED = ("out_of_memory", "failed")  # an error ended the run
+AT_ITS_END = ("completed", *BROKEN)  # nothing is left to resume
 EVENT = ("step", "where", "cause")
 OUT_OF_MEMORY_MARKS = ("OutOfMemoryError", "MemoryError", "out of memory", "DefaultCPUAllocator: can't allocate memory")
 
@@ -126,8 +129,7 @@ def keep_lines_until(path: Path, epoch: int) -> None:
     """Drops the lines of later epochs, which a resumed run will write again, and a line that was cut short."""
     if path.is_file():
         kept = [line for line, metrics in whole_lines(path.read_text()) if metrics["epoch"] <= epoch]
-        path.with_suffix(".part").write_text("".join(line + "\n" for line in kept))
-        path.with_suffix(".part").replace(path)
+        write_whole(path, "".join(line + "\n" for line in kept))
 
 
 def whole_lines(text: str) -> list[tuple[str, Any]]:

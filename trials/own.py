@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from trials.numerics.whole_files import write_whole
+
 REFERENCE = re.compile(r"(.+\.py):([A-Za-z_]\w*)")
 SETTING = re.compile(r"own\.([A-Za-z_]\w*)")
 MODULE = "own_code_"  # what the names of modules made of users' files begin with
@@ -86,7 +88,7 @@ def short(reference: str) -> str:
     return f"{Path(file).name}:{name}"
 
 
-def shortened(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, those that name a file of a user's as a configuration holds them."""
     return {name: short(value) if is_own(value) else value for name, value in values.items()}
 
@@ -136,7 +138,7 @@ def named_files(files: Mapping[str, OwnFile], values: Iterable[object]) -> dict[
     return {name: file for name, file in files.items() if name in named}
 
 
-def changed(files: Mapping[str, OwnFile]) -> list[str]:
+def changes_since(files: Mapping[str, OwnFile]) -> list[str]:
     """A sentence for each file that is not any more what the run or study began with."""
     said = []
     for name, file in files.items():
@@ -154,7 +156,7 @@ def write_copies(folder: Path, files: Mapping[str, OwnFile]) -> None:
     """The files, to be read, in the folder `own` of a study or a run; what runs is the text in the configuration."""
     for name, file in files.items():
         (folder / FOLDER).mkdir(exist_ok=True)
-        (folder / FOLDER / name).write_text(file.text)
+        write_whole(folder / FOLDER / name, file.text)
 
 
 def add_trust_option(parser: argparse.ArgumentParser) -> None:

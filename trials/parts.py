@@ -27,7 +27,7 @@ from trials.optimizers import OPTIMIZERS, SCHEDULES
 from trials.own import OwnError, arguments, is_own, load, named_errors
 
 
-def filled(name: str, known: Mapping[str, Callable], config: TrialConfig, num_given: int = 0) -> Callable:
+def with_settings(name: str, known: Mapping[str, Callable], config: TrialConfig, num_given: int = 0) -> Callable:
     """The part of this name, ours or FILE.py:NAME, with every setting that it names as a parameter.
 
     The first `num_given` parameters are left to the caller. Raises OwnError for a user's part that cannot be had.
@@ -48,7 +48,7 @@ def build_model(config: TrialConfig) -> Network:
     """
     if is_own(config.model):
         with named_errors():
-            network = filled(config.model, {}, config)()
+            network = with_settings(config.model, {}, config)()
         if not isinstance(network, nn.Module):
             raise OwnError(f"{config.model} gives a {type(network).__name__}; wanted: a torch.nn.Module")
         return OwnNetwork(config.model, network, HEADS[config.head]())
@@ -65,13 +65,13 @@ def build_loss(config: TrialConfig) -> Loss:
     """The loss with its settings and its gradient's bound, which a user's own has none of."""
     if is_own(config.loss):
         return Loss(_own_loss(config), None, config.head)
-    bound = filled(config.loss, GRADIENT_BOUNDS, config, num_given=2) if config.loss in GRADIENT_BOUNDS else None
-    return Loss(filled(config.loss, LOSSES, config, num_given=1), bound, config.head)
+    bound = with_settings(config.loss, GRADIENT_BOUNDS, config, num_given=2) if config.loss in GRADIENT_BOUNDS else None
+    return Loss(with_settings(config.loss, LOSSES, config, num_given=1), bound, config.head)
 
 
 def _own_loss(config: TrialConfig) -> Callable[[Scored], torch.Tensor]:
     """A user's loss of outputs and targets, and of `valid` where it has such a parameter."""
-    part = filled(config.loss, {}, config, num_given=2)
+    part = with_settings(config.loss, {}, config, num_given=2)
     names = list(inspect.signature(load(config.loss, config.code)).parameters)
     if takes_logits(config.loss, config) and config.head != "logits":
         raise OwnError(
@@ -101,17 +101,17 @@ def takes_logits(loss: str, config: TrialConfig) -> bool:
 
 def build_optimizer(config: TrialConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """The optimiser of these parameters."""
-    return filled(config.optimizer, OPTIMIZERS, config, num_given=1)(parameters)
+    return with_settings(config.optimizer, OPTIMIZERS, config, num_given=1)(parameters)
 
 
 def build_schedule(config: TrialConfig, optimizer: Optimizer, num_steps: int) -> LRScheduler:
     """The schedule, which is stepped once a batch, num_steps times in the run."""
-    return filled(config.schedule, SCHEDULES, config, num_given=2)(optimizer, num_steps)
+    return with_settings(config.schedule, SCHEDULES, config, num_given=2)(optimizer, num_steps)
 
 
 def build_augment(config: TrialConfig) -> Augment:
     """The augmentation of a training picture."""
-    made = filled(config.augment, AUGMENTS, config)()
+    made = with_settings(config.augment, AUGMENTS, config)()
     if not is_own(config.augment):
         return made
     if isinstance(made, list):
@@ -125,7 +125,7 @@ def build_augment(config: TrialConfig) -> Augment:
 
 def data_source(config: TrialConfig) -> Source:
     """The data set as it lies on disk. Raises what its function in trials/data/sources.py raises."""
-    return filled(config.data, DATASETS, config)()
+    return with_settings(config.data, DATASETS, config)()
 
 
 def data_channels(config: TrialConfig) -> int:

@@ -20,7 +20,9 @@ from trials.data.loader import DRAWS
 from trials.numerics.explaining import record as records
 from trials.numerics.explaining.record import CAPSULE, DivergenceRecord
 from trials.numerics.explaining.record import FILE as RECORD
+from trials.numerics.whole_files import write_whole
 from trials.outcome import (
+    AT_ITS_END,
     BROKEN,
     INTERRUPTED,
     Outcome,
@@ -32,7 +34,7 @@ from trials.outcome import (
     write_json_line,
 )
 from trials.own import FOLDER as OWN_FOLDER
-from trials.own import changed, named_errors, shortened, write_copies
+from trials.own import changes_since, named_errors, without_folders, write_copies
 from trials.parts import data_channels, describe
 from trials.rehearsal import check_own_settings, rehearse, with_own_code
 from trials.state import pick_device
@@ -55,12 +57,12 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     try:
         config = _config(options, out)
         pick_device(config.device)  # before anything is written
-        if options.resume and (ended := _ended(out, config)):
+        if options.resume and (ended := _outcome_so_far(out, config)):
             print(f"{ended.outcome} already, after {ended.epoch} epochs; there is nothing to resume")
             print(_summary(ended, out))
             return _exit_code(ended)
         check_own_settings([config])
-        for note in [*rehearse(config), *(changed(config.code) if options.resume else [])]:
+        for note in [*rehearse(config), *(changes_since(config.code) if options.resume else [])]:
             print(f"code     {note}", file=sys.stderr)
         for note in describe(config)["notes"]:
             print(f"data     {note}", file=sys.stderr)
@@ -134,7 +136,7 @@ def _config(options: argparse.Namespace, out: Path) -> TrialConfig:
         path = out / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"nothing to resume: no {path.absolute()}")
-        return TrialConfig.from_dict({**_read(path, json.loads), **shortened(values)})
+        return TrialConfig.from_dict({**_read(path, json.loads), **without_folders(values)})
     config = TrialConfig.from_dict(with_own_code(values, Path()))
     return config if "in_channels" in values else replace(config, in_channels=data_channels(config))
 
@@ -170,12 +172,12 @@ def _claim(out: Path, config: TrialConfig, resume: bool) -> bool:
             f"{out.absolute()} holds another run ({', '.join(held)}); give --out a new folder, or --resume to go on"
         )
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    write_whole(out / "config.json", json.dumps(config.to_dict(), indent=2) + "\n")
     write_copies(out, config.code)
     return False
 
 
-def _ended(out: Path, config: TrialConfig) -> Outcome | None:
+def _outcome_so_far(out: Path, config: TrialConfig) -> Outcome | None:
     """How the run in `out` ended, if it came to an end of its own; the configuration must be that run's.
 
     A kill may have come between its last epoch and its outcome.
@@ -185,7 +187,7 @@ def _ended(out: Path, config: TrialConfig) -> Outcome | None:
     last = _last_line(out)
     if outcome.outcome == "interrupted" and last.get("epoch") == config.epochs:
         outcome = outcome_of(last, config.epochs, record=records.read(out / checkpoint.FOLDER), metric=config.metric)
-    if outcome.outcome not in ("completed", *BROKEN):
+    if outcome.outcome not in AT_ITS_END:
         return None
     checkpoint.check_same_run(json.loads((out / "config.json").read_text()), config, out / "config.json")
     return outcome
@@ -217,7 +219,7 @@ def _with_progress(epochs: Iterator[EpochMetrics], config: TrialConfig, out: Pat
 
 
 def _write(out: Path, outcome: Outcome) -> None:
-    (out / "outcome.json").write_text(outcome.to_json())
+    write_whole(out / "outcome.json", outcome.to_json())
 
 
 def _summary(outcome: Outcome, out: Path) -> str:

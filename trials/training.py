@@ -122,7 +122,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         else:
             for layer, largest in largest_by_layer(trained.watched.layers).items():
                 watch.largest.setdefault(layer, {})[epoch] = largest
-        measured = _measured(trained, evaluation, is_over)
+        measured = _measurements(trained, evaluation, is_over)
         improved = not rolled_back and _note_best(state, measured[config.metric], METRICS[config.metric].mode)
         if improved and out is not None:
             keep_best(out, state, config, evaluation, [prepared.names[index] for index in val_indices])
@@ -279,7 +279,7 @@ def _divergence_after_epoch(
     return Divergence(state.step, where) if where else None
 
 
-def _measured(trained: TrainedEpoch, evaluation: Evaluation | None, is_over: bool) -> dict[str, float]:
+def _measurements(trained: TrainedEpoch, evaluation: Evaluation | None, is_over: bool) -> dict[str, float]:
     """A value for each of METRICS; NaN where it was not measured. is_over: training was broken off in this epoch."""
     missing = evaluation is None
     return {

@@ -14,6 +14,7 @@ from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.diagnosis import Diagnosis
 from trials.numerics.explaining.rules import diagnose
 from trials.numerics.run import Knowledge, Run
+from trials.numerics.whole_files import write_whole
 
 SCHEMA_VERSION = 2  # 1: a remedy that there was no time for was missing
 FILE, CAPSULE = "divergence.json", "capsule"  # beside the checkpoints
@@ -81,9 +82,7 @@ class DivergenceRecord:
 
     def write(self, folder: Path) -> None:
         """Writes divergence.json, whole or not at all."""
-        partial = folder / f".{FILE}.part"
-        partial.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
-        partial.replace(folder / FILE)
+        write_whole(folder / FILE, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
 
     def after(self, seconds: float) -> "DivergenceRecord":
         """The same, of a run that trained on for so long."""
