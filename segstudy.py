@@ -62,7 +62,7 @@ def load_study(folder: str | Path, metric: str | None = None, mode: str | None =
     """A study's folder, or an experiment of Ray Tune, as frames: `trials`, one row each, and `epochs`, one row each.
 
     metric, mode ("min" or "max"): what trials are ranked by; default: what the study was asked for. What is missing is
-    said in `gaps`. Raises ValueError where the folder is no study.
+    said in `gaps`. Raises ValueError where the folder is no study, or no trial measured the metric.
     """
     _ours("analysis")
     from analysis.load.folders import require_study

@@ -43,6 +43,7 @@ class CannotWrite(OSError):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """The command; 0, 2 for bad input, 130 for Ctrl-C under --watch."""
     options = parser().parse_args(arguments)
     try:
         if options.compare:
@@ -61,6 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def existing(folder: Path) -> Path:
+    """The folder, with its whole path. Raises NotAStudy where there is none."""
     if not folder.is_dir():
         raise NotAStudy(f"there is no folder {folder}")
     return folder.resolve()
@@ -80,6 +82,7 @@ def watch(folder: Path, every_s: float, metric: str | None, mode: str | None, ou
 
 
 def parser() -> argparse.ArgumentParser:
+    """The command line."""
     made = argparse.ArgumentParser(
         prog="python analysis/report.py",
         description=ABOUT,
@@ -116,6 +119,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def seconds(text: str) -> float:
+    """The number of --watch. Raises ArgumentTypeError for less than 1 second."""
     value = float(text)
     if not 1 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} seconds; allowed: 1 or more")
@@ -123,7 +127,10 @@ def seconds(text: str) -> float:
 
 
 def newest_study(results: Path) -> Path:
-    """The study created last, by its study.json, or by the folder's time where that does not say."""
+    """The study created last, by its study.json, or by the folder's time where that does not say.
+
+    Raises NotAStudy where there is none.
+    """
     studies = [folder for folder in sorted(results.iterdir()) if is_study(folder)] if results.is_dir() else []
     if not studies:
         raise NotAStudy(
@@ -134,6 +141,7 @@ def newest_study(results: Path) -> Path:
 
 
 def created(folder: Path) -> float:
+    """When a study was created, in seconds since 1970: by its study.json, else by its folder's time."""
     record, _ = read_object(folder / "study.json")
     try:
         return datetime.fromisoformat(record["created"]).timestamp()
@@ -190,7 +198,10 @@ def relinked(part: blocks.Section | blocks.Details, made_for: Path, out: Path) -
 
 
 def write_page(target: Path, name: str, made: blocks.Page, record: dict, more: dict[str, pd.DataFrame]) -> Path:
-    """`name`.html, .md and .json, its tables and those of `more`, its figures."""
+    """`name`.html, .md and .json, its tables with all their rows, those of `more`, and its figures.
+
+    Gives the path of the page. Raises CannotWrite.
+    """
     tables = {table.name: table for table in made.blocks(blocks.Table)}
     pictures = {picture.name: picture for picture in made.blocks(blocks.Picture)}
     frames = {key: table.frame for key, table in tables.items()} | more
@@ -214,7 +225,7 @@ def write_page(target: Path, name: str, made: blocks.Page, record: dict, more: d
 
 
 def csv_of(frame: pd.DataFrame) -> bytes:
-    """Large ones by Arrow, which is ten times as fast as pandas and writes truth values in small letters."""
+    """A frame's rows as CSV; large ones by Arrow, ten times as fast as pandas, with truth values in small letters."""
     is_large = len(frame) >= LARGE
 
     def text_of(value: object) -> object:
@@ -237,6 +248,7 @@ def harmless(value: object) -> object:
 
 
 def is_numeral(text: str) -> bool:
+    """Whether the text is a number."""
     try:
         float(text)
     except ValueError:

@@ -56,7 +56,7 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
 
 
 def placed(scored: pd.DataFrame, place: int, factors: list[Factor], study: Study) -> dict | None:
-    """The trial in a place of the ranking; None where there are not so many.
+    """The trial in a place of the ranking; None where there are not so many. scored: the rows of ranked with a rank.
 
     epochs: how many were planned; of others' trials it is not known what their setting of that name counts.
     """
@@ -86,6 +86,7 @@ def sentences(facts: dict, factors: list[Factor], compared: Collection[str] = ()
 
 
 def state_sentence(facts: dict) -> str:
+    """Whether the study has finished, and how its trials ended."""
     states = {
         "finished": "The study has finished",
         "interrupted": "The study was interrupted, so this is the answer of a part of it",
@@ -102,6 +103,7 @@ def state_sentence(facts: dict) -> str:
 
 
 def best_sentences(facts: dict) -> list[str]:
+    """The best trial and the next best: score, epoch and settings."""
     metric, best, second = facts["metric"], facts["best"], facts["second"]
     if best is None:
         yet = " yet" if facts["state"] == "running" else ""
@@ -121,6 +123,7 @@ def best_sentences(facts: dict) -> list[str]:
 
 
 def gap_to(best: float, second: float, mode: str) -> str:
+    """How far the second is behind, in words: 0.0120 less."""
     if best == second:
         return "the same"
     return f"{show(abs(best - second), 'dice')} {'less' if mode == 'max' else 'more'}"
@@ -131,6 +134,7 @@ def epoch_text(epoch: object) -> str:
 
 
 def test_sentence(facts: dict) -> str:
+    """The test score, and whose it is; empty where no trial has started."""
     test, best = facts["test"], facts["best"]
     if test is None:
         written = " (it is taken once, when the study finishes)" if facts["state"] == "running" else ""
@@ -147,6 +151,7 @@ def test_sentence(facts: dict) -> str:
 
 
 def level_sentence(facts: dict, title: str, rows: list[dict]) -> str:
+    """The medians of an axis's levels; rows: those of level_summary."""
     metric = facts["metric"]
     parts = [
         f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
@@ -190,6 +195,7 @@ def caution_sentences(facts: dict) -> list[str]:
 
 
 def seed_sentence(facts: dict) -> str:
+    """How far the seeds of one setting lie apart, or that this study cannot tell."""
     if facts["num_repeated_settings"]:
         return (
             f"{count(facts['num_repeated_settings'], 'setting')} ran with several seeds, the best {facts['metric']}"
@@ -205,6 +211,7 @@ def seed_sentence(facts: dict) -> str:
 
 
 def few_sentence(facts: dict) -> str:
+    """The levels of which fewer than FEW_TRIALS trials were measured; empty where there are none."""
     few = [
         f"{name}={row['level']} ({row['num_measured']})"
         for name, rows in facts["levels"].items()

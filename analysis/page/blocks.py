@@ -18,11 +18,15 @@ MOST_WORDS = 300  # characters of a cell that is no setting
 
 @dataclass(frozen=True)
 class Text:
+    """A paragraph."""
+
     text: str
 
 
 @dataclass(frozen=True)
 class Items:
+    """A list of sentences."""
+
     items: list[str]
 
 
@@ -35,12 +39,16 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Command:
+    """Something to type, and what it does."""
+
     about: str  # what it does
     text: str  # to be pasted into a shell
 
 
 @dataclass(frozen=True)
 class Link:
+    """A link to a file or folder of the study."""
+
     text: str
     path: str  # relative to the report's folder
 
@@ -62,6 +70,8 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
+    """A table of the page, which is a file in tables/ as well."""
+
     name: str  # of tables/<name>.csv, which has every column of the frame
     caption: str
     frame: pd.DataFrame
@@ -91,6 +101,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
+    """A figure with its caption, which is a file in figures/ as well."""
+
     name: str  # of figures/<name>.png and .svg
     caption: str
     alt: str  # what it shows, for those who do not see it
@@ -135,6 +147,8 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
+    """All that a report says, whatever its form."""
+
     title: str
     question: str
     status: str  # one line
@@ -147,6 +161,7 @@ class Page:
 
 
 def flat(blocks: Sequence[Block]) -> Iterator[Block]:
+    """The blocks, figures that stand beside each other one by one."""
     for block in blocks:
         if isinstance(block, Beside):
             yield from block.pictures
@@ -160,6 +175,7 @@ def slug(text: str) -> str:
 
 
 def caption(table: Table, most: int) -> str:
+    """A table's caption; where it has more than `most` rows, with how many of them are shown."""
     if len(table.view) <= most:
         return table.caption
     return f"{table.caption} The first {most} of {len(table.view)} rows; all are in tables/{table.name}.csv."

@@ -24,4 +24,5 @@ def comparability_gaps(metric: str, *studies: Study) -> list[str]:
 
 
 def known(metric: str, studies: tuple[Study, ...]) -> bool:
+    """Whether each of the studies has measured the metric."""
     return all(metric in study.epochs and study.epochs[metric].notna().any() for study in studies)

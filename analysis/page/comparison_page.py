@@ -84,6 +84,7 @@ def together(one: Study, other: Study, names: tuple[str, str]) -> Study:
 
 
 def told(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows with the study's name before their folders'; those of trials also have it in a column of its own."""
     named = frame.assign(folder=[f"{name}/{folder}" for folder in frame["folder"]])
     return named.assign(**{STUDY: name}) if "outcome" in frame else named
 
@@ -118,6 +119,7 @@ def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:
 
 
 def data_sentences(one: Study, other: Study) -> list[str]:
+    """That the studies' data differ, or are not recorded; nothing where they are the same."""
     a, b = one.study["data"], other.study["data"]
     if not a or not b:
         return ["Whether both used the same data is not recorded: a score on other images is another score."]
@@ -176,11 +178,13 @@ def ended(one: Study, other: Study, names: tuple[str, str]) -> pd.DataFrame:
 
 
 def curve_blocks(both: Study, axis: Factor) -> list:
+    """The curves by study, and how to read them; nothing where there are none."""
     pictures = curve_pictures(both.trials, both.epochs, [axis], both.metric)
     return [Text(HOW_TO_READ), *pictures] if pictures else []
 
 
 def missing(one: Study, other: Study, names: tuple[str, str]) -> list:
+    """The gaps of both studies, and how many planned trials have not started."""
     pairs = list(zip((one, other), names, strict=True))
     gaps = [f"{name}: {gap}" for study, name in pairs for gap in study.gaps]
     for study, name in pairs:
@@ -192,16 +196,19 @@ def missing(one: Study, other: Study, names: tuple[str, str]) -> list:
 
 
 def question(one: Study, other: Study) -> str:
+    """The questions of both; one where they are the same."""
     asked = dict.fromkeys(str(study.study["space"].get("question") or "not recorded") for study in (one, other))
     return " / ".join(asked)
 
 
 def planned(study: Study) -> str:
+    """How many trials were planned, where there are not so many; else nothing."""
     number = study.study.get("num_trials")
     return f" of {number}" if is_number(number) and number != len(study.trials) else ""
 
 
 def status(one: Study, other: Study, names: tuple[str, str]) -> str:
+    """How many trials each study has, and whether it has finished, in one line."""
     parts = [
         f"{name}: {study.state}, {count(len(study.trials), 'trial')}{planned(study)}"
         for study, name in zip((one, other), names, strict=True)

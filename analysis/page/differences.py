@@ -76,6 +76,7 @@ def interval(sign: int, row: dict, metric: str, name: str = "") -> list[str]:
 
 
 def at(row: dict) -> str:
+    """At which epochs the trials were compared; nothing where that is not known."""
     first, last = row["first_epoch"], row["last_epoch"]
     if math.isnan(last):
         return ""
@@ -98,11 +99,13 @@ def counted(row: dict, a_first: bool = True) -> str:
 
 
 def number(row: dict, name: str) -> int:
+    """A count of the row; 0 where it has none."""
     value = row.get(name)
     return 0 if value is None or pd.isna(value) else int(value)
 
 
 def left_out(row: dict) -> str:
+    """Without how many pairs or trials a share of diverged trials is."""
     what = number(row, "num_left_out")
     return f"{count(what, 'pair' if row['is_paired'] else 'trial')} of which this is not known left out" if what else ""
 
@@ -133,6 +136,7 @@ def started(sign: int, row: dict, metric: str) -> str:
 
 
 def unknown(row: dict) -> str:
+    """Of how many trials of both levels it is not known whether they diverged."""
     both = number(row, "num_unknown_a") + number(row, "num_unknown_b")
     return f"of {count(both, 'trial')} it is not known whether they diverged" if both else ""
 
@@ -161,6 +165,7 @@ def verdict(row: dict) -> str:
 
 
 def needed(row: dict) -> str:
+    """How many more units would show a difference of this size; nothing where that is not known."""
     more = number(row, "num_units_more")
     units = count(more, f"more {row['unit'].removesuffix('s')}", f"more {row['unit']}")
     return f" (a difference of this size would take {units} to show)" if more else ""

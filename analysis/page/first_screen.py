@@ -68,6 +68,7 @@ def lifted(sections: list[Section], names: list[str]) -> tuple[list[Section], li
 
 
 def without(blocks: Sequence[Block], taken: set[str]) -> list[Block]:
+    """The blocks but for the pictures of these names."""
     return [block for block in blocks if not (isinstance(block, Picture) and block.name in taken)]
 
 

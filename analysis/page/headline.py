@@ -84,7 +84,10 @@ def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design
 
 
 def unclear_sentence(rows: pd.DataFrame, metric: str, what: str) -> str:
-    """Where nothing compared can be told from no difference; what: "No setting is", or an axis that "is not"."""
+    """Where nothing compared can be told from no difference; rows: these comparisons.
+
+    what: "No setting is", or an axis that "is not".
+    """
     compared = "the difference between its levels has no" if len(rows) == 1 else f"of {len(rows)} differences between"
     levels = "" if len(rows) == 1 else " levels none has a"
     return f"{what} clearly associated with a better {metric}: {compared}{levels} 95 % interval that leaves out zero."
@@ -99,6 +102,7 @@ def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
 
 
 def interaction_text(row: dict, metric: str) -> str:
+    """An interaction in a sentence; row: one of compare's."""
     axis, better, worse, other, first, second = row["crossed"]
     at_first, at_second = (signed(row[f"value_{side}"], metric) for side in "ab")
     return (
@@ -144,6 +148,7 @@ def is_clear(found: pd.DataFrame, factor: Factor) -> bool:
 
 
 def shared_levels(trials: pd.DataFrame, factors: list[Factor], bad: pd.Series) -> dict[str, str]:
+    """By axis, the level that all bad trials have, where they have one in common; bad: which of the trials diverged."""
     found = {}
     for factor in factors:
         own = levels(trials, factor)[bad]

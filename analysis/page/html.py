@@ -43,6 +43,7 @@ class Grid:
 
 @cache
 def environment() -> Environment:
+    """Jinja's environment with the filters that the templates use, made once."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -89,6 +90,7 @@ def grid(table: Table, anchors: Mapping[str, str]) -> Grid:
 
 
 def cell(table: Table, row: Mapping[str, object], name: str, is_number: bool, anchors: Mapping[str, str]) -> Cell:
+    """A cell of a row (column -> value): its text, what it is sorted by, and what a click on it does."""
     value = row[name]
     shown = table.shown(value, name)
     exact = "" if shown == "–" else str(value.exact if isinstance(value, Shown) else value)
@@ -101,6 +103,7 @@ def cell(table: Table, row: Mapping[str, object], name: str, is_number: bool, an
 
 
 def is_numeric(column: pd.Series) -> bool:
+    """Whether the column holds numbers alone, and one at least; truth values are none."""
     present = column.dropna()
     return (
         len(present) > 0

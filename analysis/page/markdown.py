@@ -22,6 +22,7 @@ MOST_ROWS = 20  # of a table, and of a section's parts; the rest stands in table
 
 
 def markdown(page: Page) -> str:
+    """The page as one text."""
     parts = [f"# {inline(page.title)}", *([f"**{inline(page.question)}**"] if page.question else [])]
     parts.append(inline(page.status))
     for section in page.sections:
@@ -40,6 +41,7 @@ def section_parts(section: Section) -> list[str]:
 
 
 def markdown_block(block: Block) -> str:
+    """A block as Markdown, its texts escaped."""
     match block:
         case Text(text):
             return inline(text)
@@ -64,6 +66,7 @@ def markdown_block(block: Block) -> str:
 
 
 def markdown_table(table: Table) -> str:
+    """The caption, the heads and the first MOST_ROWS rows."""
     columns = list(table.view)
     rows = [
         [table.shown(value, column) for column, value in zip(columns, row, strict=True)]

@@ -123,6 +123,10 @@ def named_apart(sections: list[Section]) -> list[Section]:
 
 
 def with_own_name(block: Block, taken: dict[type, set[str]]) -> Block:
+    """The block under a name that none before it has, small and large letters being the same.
+
+    taken: by kind of block the names so far, to which its own is added.
+    """
     if isinstance(block, Beside):
         return Beside([with_own_name(picture, taken) for picture in block.pictures])
     names = taken.get(type(block))

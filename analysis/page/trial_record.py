@@ -26,6 +26,8 @@ CURVES = ("train_loss", "val_loss")  # and the study's metric
 
 @dataclass(frozen=True)
 class TrialPart:
+    """What the page tells of one trial."""
+
     name: str
     folder: str
     outcome: str
@@ -40,6 +42,7 @@ class TrialPart:
 
     @property
     def command(self) -> str | None:
+        """What re-runs it alone; None where its settings are not known, and for trials that were not made here."""
         if not self.settings or not self.is_ours:
             return None
         named = {key: f"{self.own_files.as_posix()}/{value}" for key, value in self.settings.items() if is_own(value)}
@@ -65,7 +68,10 @@ def trial_parts(study: Study, ranked: pd.DataFrame) -> list[TrialPart]:
 
 
 def chosen_trials(ranked: pd.DataFrame) -> pd.DataFrame:
-    """The best, then those that diverged or froze, then the others by rank."""
+    """At most MOST_PARTS rows of ranked, in its order.
+
+    The best, then those that diverged or froze, then the others by rank.
+    """
     bad = ranked["outcome"].isin(BAD).to_numpy()
     place = np.arange(len(ranked))
     first = np.lexsort((place, ~(bad | (place < BEST_PARTS)), place >= BEST_PARTS))
@@ -73,6 +79,7 @@ def chosen_trials(ranked: pd.DataFrame) -> pd.DataFrame:
 
 
 def trial_part(study: Study, row: dict, curves: Mapping[str, Points]) -> TrialPart:
+    """A trial's part, from its row of the ranking and the files in its folder."""
     path = study.folder / str(row["folder"])
     settings, _ = read_object(path / "params.json") if study.is_ours else (recorded_settings(study, row), None)
     account, _ = read_object(path / "divergence.json")
@@ -179,6 +186,7 @@ def evidence(account: Mapping[str, object]) -> dict[str, object]:
 
 
 def leaves(value: Mapping[str, object], before: str = "") -> list[tuple[str, object]]:
+    """The values in nested mappings, each with its path; None is left out."""
     pairs = []
     for key, each in value.items():
         inner = leaves(each, f"{before}{key}.") if isinstance(each, dict) else [(f"{before}{key}", scalar(each))]

@@ -63,6 +63,7 @@ def none_diverged(num_trials: int, unknown: dict[str, int], *, is_over: bool) ->
 
 
 def settings_text(row: dict, names: list[str]) -> str:
+    """The settings of a row that are recorded: lr=0.001, amp=true."""
     return ", ".join(f"{name}={show_setting(row[name])}" for name in names if name in row and not is_missing(row[name]))
 
 

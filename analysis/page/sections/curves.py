@@ -45,6 +45,7 @@ def curve_pictures(
 
 
 def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, metric: str) -> CurveFrames:
+    """What one figure is drawn from: at most MOST_LINES lines, and medians of all trials."""
     found = curves(trials, epochs, factor, metric)
     shown = some_of(found, MOST_LINES)
     return CurveFrames(
@@ -59,6 +60,7 @@ def curve_frames(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
 def metric_picture(
     trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict, metric: str
 ) -> list[Picture]:
+    """The figure of one metric; none where no trial has a line."""
     frames = curve_frames(trials, epochs, factor, metric)
     if frames.lines.empty:
         return []
@@ -72,6 +74,7 @@ def metric_picture(
 
 
 def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | None, colours: dict) -> list[Picture]:
+    """The losses of training and of validation beside each other; none where one of them has no line."""
     frames = [curve_frames(trials, epochs, factor, metric) for metric in LOSSES]
     if any(each.lines.empty for each in frames):
         return []
@@ -85,15 +88,18 @@ def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
 
 
 def names_of(factor: Factor | None) -> tuple[str, str]:
+    """How a factor is called in a file's name and in a caption; without a factor: all trials."""
     return ("trial", ", all trials") if factor is None else (factor.name, f" by {factor.title}")
 
 
 def like(name: str, what: str) -> str:
+    """Which figure of the Lab 2 report this one repeats; nothing where there is none."""
     number = IN_THE_LAB2_REPORT.get((name, what))
     return f" (as figure {number} of the Lab 2 report)" if number else ""
 
 
 def not_drawn(frames: CurveFrames) -> str:
+    """How many trials are not drawn, and why, for a caption."""
     absent, more = frames.num_without, frames.num_left_out
     told = f" {count(absent, 'trial')} diverged before any finite epoch and cannot be drawn." if absent else ""
     sampled = f" Lines of {MOST_LINES} trials, chosen by chance; medians and bands are of all {more + MOST_LINES}."
@@ -101,7 +107,10 @@ def not_drawn(frames: CurveFrames) -> str:
 
 
 def last_medians(medians: pd.DataFrame, what: str) -> str:
-    """The figure in words: where each level's median ends, and of how many trials it is."""
+    """The figure in words: where each level's median ends, and of how many trials it is.
+
+    medians: columns level, epoch, median, num_trials and num_begun.
+    """
     last = medians.groupby("level", sort=False).tail(1)
     parts = [
         f"{row.level} {row.median:.4g} at epoch {row.epoch} ({row.num_trials} of {count(row.num_begun, 'trial')})"
@@ -111,6 +120,7 @@ def last_medians(medians: pd.DataFrame, what: str) -> str:
 
 
 def curves_section(study: Study, factors: list[Factor]) -> Section:
+    """How to read learning curves, and their figures; or why there is none."""
     pictures = curve_pictures(study.trials, study.epochs, factors, study.metric)
     is_lost = study.epochs.empty and study.trials["best_in_record"].notna().any()
     lost = "The lines of no trial can be read, so there is no curve to draw: only last and best values are recorded."

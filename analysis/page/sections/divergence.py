@@ -66,6 +66,7 @@ SPENT_ABOUT = (
 
 
 def divergence_section(study: Study, factors: list[Factor]) -> Section:
+    """Empty where no trial diverged or froze."""
     trials, found = study.trials, divergences(study.trials, factors)
     unknown = unknown_divergences(trials)
     if found.empty:
@@ -91,7 +92,10 @@ def divergence_section(study: Study, factors: list[Factor]) -> Section:
 
 
 def divergence_table(found: pd.DataFrame, caption: str, trials: pd.DataFrame, factors: list[Factor]) -> Table:
-    """The page's columns in words; the file has the names as they were recorded."""
+    """The page's columns in words; the file has the names as they were recorded.
+
+    found: rows of stats' divergences.
+    """
     worded = {
         "where": words.event,
         "cause": words.cause,
@@ -148,6 +152,7 @@ def when_blocks(trials: pd.DataFrame, factors: list[Factor]) -> list:
 
 
 def incidence_picture(trials: pd.DataFrame, factor: Factor, factors: list[Factor], table: pd.DataFrame) -> Picture:
+    """The share of trials that have diverged, by the levels of a factor; table: rows of survival_table."""
     colours = colours_of(trials, factor, factors)
     drawn = canvas.drawn(
         divergence.draw_incidence, incidence_by(trials, factor), colours=colours, title=factor.axis_title
@@ -203,6 +208,7 @@ def strip_pictures(study: Study) -> list[Picture]:
 
 
 def strip_picture(headroom: Headroom, trial: str, cause: str) -> Picture:
+    """A trial's layers over the epochs, and which of them the diagnosis names."""
     height_in = min(8.0, 1.6 + 0.115 * len(headroom.layers))
     drawn = canvas.drawn(divergence.draw_headroom, headroom, height_in=height_in)
     least = np.nanmin(headroom.bits)

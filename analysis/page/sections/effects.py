@@ -72,7 +72,10 @@ def about(found: pd.DataFrame, design: Design) -> str:
 
 
 def readable(found: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """The comparisons that have a number, in words; those of divergence only where something diverged."""
+    """Columns READABLE, a row a comparison that has a number, in words.
+
+    Those of divergence only where something diverged.
+    """
     rows = found[found["difference"].notna()]
     broke = rows[["num_broken_a", "num_broken_b"]].sum(axis=1).sum() > 0
     rows = rows[rows["what"].eq(metric) | broke]
@@ -80,6 +83,7 @@ def readable(found: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def readable_row(row: dict, metric: str) -> dict:
+    """A comparison in words, by the names in READABLE; its difference is sorted by the number."""
     of_metric = row["what"] == metric
     shown = signed(row["difference"], metric) if of_metric else f"{points(row['difference'])} percentage points"
     bounds = interval(1, row, metric if of_metric else "")
@@ -106,6 +110,7 @@ def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
 
 
 def level_tables(ranked: pd.DataFrame, factors: list[Factor], metric: str, mode: str) -> list[Table]:
+    """A table for each choice of which a level is there."""
     choices = [factor for factor in factors if factor.kind == "choice"]
     return [table for factor in choices for table in level_table(ranked, factor, metric, mode)]
 

@@ -6,6 +6,7 @@ from analysis.page.wording import count, listed, show
 
 
 def plan_gaps(facts: dict) -> list[str]:
+    """How many planned trials have not started."""
     missing = facts["outcomes"].get("not started", 0)
     yet = " yet" if facts["state"] == "running" else ""
     return [f"{count(missing, 'planned trial has', 'planned trials have')} not started{yet}."] if missing else []

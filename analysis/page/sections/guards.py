@@ -29,6 +29,7 @@ class GuardFindings:
 
 
 def guard_findings(study: Study, factors: list[Factor]) -> GuardFindings:
+    """What the study's guards did, as a table and in sentences."""
     guards = guards_of(study.trials, factors)
     if not guards:
         return GuardFindings(pd.DataFrame(), [])
@@ -69,7 +70,10 @@ def flagged(study: Study) -> list[str]:
 
 
 def told(table: pd.DataFrame, metric: str) -> list[str]:
-    """No guard first; each guard alone where a run had it alone, else with the others."""
+    """No guard first; each guard alone where a run had it alone, else with the others.
+
+    table: rows of guard_table.
+    """
     names = set(table["guards"])
     rows = [
         row for row in table.to_dict("records") if f"{row['guards'].removesuffix(', any others')} alone" not in names
@@ -94,6 +98,7 @@ def sentence(row: dict, metric: str) -> str:
 
 
 def of_these(lived: int, met: int) -> str:
+    """How many of the runs that met an event lived, in words."""
     if lived == 0:
         return "none of these"
     return f"{lived} of these {met}" if lived < met else f"all {met}" if met > 1 else "it"

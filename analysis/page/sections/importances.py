@@ -31,6 +31,7 @@ CAPTION = (
 
 
 def importance_section(study: Study, factors: list[Factor]) -> Section:
+    """Importances for the metric and for divergence, or why there are none; empty where one setting alone varied."""
     targets = [
         metric_target(study.trials, study.epochs, study.metric, study.mode),
         divergence_target(study.trials),
@@ -48,7 +49,10 @@ def importance_section(study: Study, factors: list[Factor]) -> Section:
 
 
 def told(found: list[pd.DataFrame], targets: list[Target], metric: str) -> list[str]:
-    """A sentence a target and group of axes that were judged among the same trials."""
+    """A sentence a target and group of axes that were judged among the same trials.
+
+    found: of each target the rows of importances.
+    """
     sentences = []
     for rows, target in zip(found, targets, strict=True):
         until = "" if target.epoch is None else f" until epoch {target.epoch}"
@@ -69,7 +73,7 @@ def left_out(target: Target) -> str:
 
 
 def sentence(what: str, condition: str, own: pd.DataFrame, left_out: str) -> str:
-    """Of axes that were judged among the same trials, those where the condition holds."""
+    """Of axes that were judged among the same trials, those where the condition holds; own: their rows."""
     among = f", among trials where {condition}" if condition else ""
     number = f"{count(int(own['num_trials'].max()), 'trial')}{f'; {left_out}' if left_out else ''}"
     reason, share = own["reason"].iloc[0], own["explained"].iloc[0]

@@ -9,6 +9,7 @@ from analysis.page.wording import data_line, show
 
 
 def asked_section(study: Study, factors: list[Factor]) -> Section:
+    """The data, and the settings that varied with their values."""
     space = study.study["space"]
     blocks = [Text(f"Data: {data_line(study.study['data'], study.trials)}.")] if study.is_ours else []
     notes = study.study["data"].get("notes")

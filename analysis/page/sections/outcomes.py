@@ -9,6 +9,7 @@ from analysis.stats.outcomes import failures, outcome_counts
 
 
 def outcomes_section(trials: pd.DataFrame, facts: dict) -> Section:
+    """How many trials ended how, and the errors of those that failed."""
     counts, failed = outcome_counts(trials, facts["num_planned"]), failures(trials)
     counts = counts.assign(meaning=[OUTCOMES.get(name, "no known outcome") for name in counts["outcome"]])
     blocks = [Table("outcomes", "How the trials ended.", counts)] if len(counts) else []

@@ -34,6 +34,7 @@ def best_examples(folder: Path, ranked: pd.DataFrame) -> tuple[list[Example], st
 
 
 def example_picture(shown: list[Example], whose: str) -> Picture:
+    """Image, prediction and mask of each example."""
     drawn = canvas.drawn(
         lambda axes: draw_examples(shown, np.atleast_2d(axes)),
         rows=len(shown),
@@ -107,6 +108,7 @@ def trained(trial: pd.Series) -> str:
 
 
 def example_frame(shown: list[Example]) -> pd.DataFrame:
+    """Columns shown_as, name and dice, a row an example."""
     rows = [{"shown_as": each.reason, "name": each.name, "dice": each.dice} for each in shown]
     return pd.DataFrame(rows, columns=["shown_as", "name", "dice"])
 
@@ -114,6 +116,10 @@ def example_frame(shown: list[Example]) -> pd.DataFrame:
 def predictions_section(
     study: Study, ranked: pd.DataFrame, asked: Factor | None, best: tuple[list[Example], str, str]
 ) -> Section:
+    """Of the best trial, of the same images under the levels of the asked axis, and of hard cases.
+
+    best: what best_examples gave.
+    """
     shown, whose, gap = best
     if not shown:
         return Section("Predictions", [Text(gap)])

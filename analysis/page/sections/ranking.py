@@ -20,6 +20,7 @@ def range_pictures(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> 
 def best_picture(
     ranked: pd.DataFrame, factor: Factor, points: pd.DataFrame, factors: list[Factor], metric: str
 ) -> Picture:
+    """The best score of each trial against one axis; points: rows of best_points."""
     by = colouring(ranked, factors)
     drawn = canvas.drawn(
         places.draw_best_against,
@@ -41,6 +42,7 @@ def best_picture(
 
 
 def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) -> Section:
+    """All trials by their best score, and figures of it against each numeric axis."""
     if ranked.empty:
         return Section("Ranking", [])
     caption = (

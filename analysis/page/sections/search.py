@@ -15,6 +15,7 @@ FEWEST = 3  # trials, for a figure to be worth its place
 
 
 def search_section(study: Study, ranked: pd.DataFrame, factors: list[Factor]) -> Section:
+    """Its figures; each is left out where it would show too little."""
     pictures = [
         *parallel_picture(ranked, factors, study.metric, study.mode),
         *rung_picture(study),
@@ -25,6 +26,7 @@ def search_section(study: Study, ranked: pd.DataFrame, factors: list[Factor]) ->
 
 
 def time_picture(study: Study) -> list[Picture]:
+    """When each trial ran; none for fewer than FEWEST trials whose times are known."""
     bars = time_line(study.trials, study.epochs)
     if len(bars) < FEWEST:
         return []
@@ -45,6 +47,7 @@ def time_picture(study: Study) -> list[Picture]:
 
 
 def rung_picture(study: Study) -> list[Picture]:
+    """Where the scheduler stopped trials; none where it stopped none, or at too many epochs."""
     rows = rungs(study.trials, study.epochs, study.metric, study.mode, by_objective=study.is_ours)
     if rows.empty:
         return []
@@ -64,6 +67,7 @@ def rung_picture(study: Study) -> list[Picture]:
 
 
 def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
+    """What each trial took against what it reached; none for fewer than FEWEST trials."""
     points = costs(ranked, metric, mode)
     if len(points) < FEWEST:
         return []
@@ -84,6 +88,7 @@ def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
 
 
 def parallel_picture(ranked: pd.DataFrame, factors: list[Factor], metric: str, mode: str) -> list[Picture]:
+    """Each trial's settings and score as a line; none for fewer than FEWEST trials, or one setting that varied."""
     varied = [factor for factor in factors if factor.name in ranked and ranked[factor.name].astype(str).nunique() > 1]
     if len(varied) < 2 or ranked["rank"].notna().sum() < FEWEST:
         return []

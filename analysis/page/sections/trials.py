@@ -23,6 +23,7 @@ from analysis.stats.outcomes import unknown_divergences
 def trial_section(
     parts: list[TrialPart], ranked: pd.DataFrame, factors: list[Factor], metric: str, folder: Path
 ) -> Section:
+    """What all trials share, and a part for each; factors: the axes, which stand first in it."""
     if not parts:
         return Section("Trials", [])
     shared = shared_settings(parts)
@@ -44,6 +45,7 @@ def trial_section(
 
 
 def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
+    """How many trials have no part, and whether some of them diverged; nothing where all have one."""
     rest = len(ranked) - len(parts)
     if not rest:
         return ""
@@ -59,6 +61,7 @@ def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
 
 
 def part_blocks(part: TrialPart, shared: dict, names: list[str], metric: str, folder: Path) -> list[Block]:
+    """What a trial's part holds; shared: settings that stand above all parts, names: columns that stand first."""
     own = {key: value for key, value in part.settings.items() if key not in shared}
     first = {name: part.settings[name] for name in map(setting_of, names) if name in part.settings}
     unknown = Text("Its settings are not known: no file that can be read has them.")
@@ -116,6 +119,7 @@ def survived(part: TrialPart) -> str:
 
 
 def why(part: TrialPart) -> list[Block]:
+    """The diagnosis and its evidence; or, of a trial that diverged, that there is none."""
     told, facts = diagnosis(part.account), evidence(part.account)
     if not told:
         return [Text("Why it diverged is not recorded: no divergence.json.")] if part.outcome in BAD else []
@@ -123,6 +127,7 @@ def why(part: TrialPart) -> list[Block]:
 
 
 def curve_drawings(part: TrialPart, metric: str) -> list[Block]:
+    """Its metric and its losses as small curves, or that there is no curve."""
     last = max((points[-1][0] for points in part.curves.values() if points), default=1)
     losses = {name: part.curves.get(name, []) for name in CURVES}
     panels = [
@@ -136,6 +141,7 @@ def curve_drawings(part: TrialPart, metric: str) -> list[Block]:
 
 
 def commands(part: TrialPart, folder: Path) -> list[Block]:
+    """What re-runs the trial, and the step at which it diverged, where that is possible."""
     made: list[Block] = []
     if part.command:
         made.append(Command("Re-runs it alone, from the code's folder:", part.command))
