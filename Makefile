@@ -50,7 +50,8 @@ lint: $(READY)
 	$(VENV)/bin/pyright
 
 faults: $(READY)
-	$(VENV)/bin/python benchmarks/fault_injection.py
+	$(VENV)/bin/python benchmarks/fault_injection.py --out build/faults.jsonl
+	$(VENV)/bin/python benchmarks/fault_injection.py --network smp_unet --out build/faults.jsonl
 
 bench: $(READY)
 	for benchmark in benchmarks/*.py; do $(VENV)/bin/python $$benchmark || exit 1; done

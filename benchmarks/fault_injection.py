@@ -60,6 +60,7 @@ def main() -> None:
             if not row["right"]:
                 print(f"{row['fault']}: wanted {row['truth']}, got {row['found']} ({row['where']})", flush=True)
             if options.out:
+                options.out.parent.mkdir(parents=True, exist_ok=True)
                 with options.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
     print(confusion(rows))

@@ -192,3 +192,111 @@ def test_nothing_is_explained_before_it_broke(tmp_path):
     watch = Loop(tmp_path / "mine", grows="").run(1)
     with pytest.raises(RuntimeError, match="nothing has gone wrong in 1 steps"):
         watch.explain()
+
+
+MINE = """
+import torch.nn.functional as F
+from torch import nn
+
+def build():
+    first, second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+    return nn.Sequential(first, nn.BatchNorm2d(4), nn.ReLU(), second, nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+
+def other():
+    return nn.Linear(3, 4)
+
+def loss(model, batch):
+    return F.binary_cross_entropy_with_logits(model(batch["image"]), batch["mask"])
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    return path
+
+
+def test_a_capsule_is_explained_elsewhere_from_a_file_with_model_and_loss(overflown, mine, capsys):
+    capsule_folder = str(overflown[0].out / "capsule")
+    assert segstudy.main(["explain", capsule_folder, "--model", f"{mine}:build", "--loss", f"{mine}:loss"]) == 0
+    said = capsys.readouterr().out
+    assert "cause       forward_overflow, forward, 3" in said
+    assert "repeated    bit for bit" in said
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("mine.py", "it takes FILE.py:NAME"),
+        ("mine.py:built", "has no function built"),
+        ("yours.py:build", "no file"),
+    ],
+)
+def test_a_wrong_file_or_name_is_refused_in_one_line(overflown, mine, model, said, capsys, monkeypatch):
+    monkeypatch.chdir(mine.parent)
+    assert segstudy.main(["explain", str(overflown[0].out / "capsule"), "--model", model]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_another_model_than_the_captured_one_is_told_by_its_parameters(overflown, mine, capsys):
+    arguments = ["--model", f"{mine}:other", "--loss", f"{mine}:loss"]
+    assert segstudy.main(["explain", str(overflown[0].out / "capsule"), *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "the model is not the captured one (only here: bias, weight; only in the capsule: 0.bias" in said
+
+
+def test_a_loops_capsule_is_refused_by_the_replay_of_trials(overflown, capsys):
+    from trials import replay
+
+    assert replay.main([str(overflown[0].out / "capsule")]) == 2
+    assert "python -m segstudy explain" in capsys.readouterr().err
+
+
+def test_a_validation_loss_far_above_its_best_is_explained_by_batchnorms_statistics(tmp_path):
+    loop = Loop(tmp_path / "mine", grows="", scaled=False)
+    batch = batch_of(1)
+
+    def validated():
+        loop.model.eval()
+        with torch.no_grad():
+            loop.watch.validation(loss_of(loop.model, batch), batch)
+        loop.model.train()
+
+    loop.run(30)
+    validated()
+    for _ in range(2):
+        with torch.no_grad():
+            loop.model[4].running_mean.fill_(1e5)
+        loop.run(1)
+        validated()
+    found = loop.watch.explain(loss=loss_of).record
+    assert (found.where, found.diagnosis.cause) == ("val_loss", "running_stats_explosion")
+    assert found.diagnosis.module == "4"
+
+
+def test_a_loss_scale_under_which_gradients_vanish_breaks_the_loop(tmp_path):
+    loop = Loop(tmp_path / "mine", grows="")
+    loop.run(2)
+    loop.scaler.update(new_scale=2.0**-30)
+    loop.run(2)
+    found = loop.watch.explain(loss=loss_of).record
+    assert (found.where, found.diagnosis.cause) == ("loss_scale", "scale_collapse")
+
+
+def test_fifty_skipped_steps_in_a_row_break_the_loop(tmp_path):
+    loop = Loop(tmp_path / "mine", grows="")
+    loop.run(1)
+    loop.scaler.update(new_scale=2.0**100)
+    watch = loop.run(60)
+    assert (watch.event.where, watch.num_steps) == ("skipped_steps", 51)
+
+
+def test_a_model_without_weights_and_what_is_no_model_are_refused(tmp_path):
+    optimizer = torch.optim.SGD(network().parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="has no parameters yet"):
+        segstudy.watch(nn.ReLU(), optimizer, out=tmp_path / "a")
+    with pytest.raises(ValueError, match=r"model is str; give an nn.Module"):
+        segstudy.watch("net", optimizer, out=tmp_path / "b")
+    with pytest.raises(ValueError, match=r"optimizer is str; give a torch.optim.Optimizer"):
+        segstudy.watch(network(), "adam", out=tmp_path / "c")

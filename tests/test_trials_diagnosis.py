@@ -14,11 +14,12 @@ from benchmarks.healthy_runs import one_run
 from trials import checkpoint, replay
 from trials.captured import TrialRun, problem_of_batch
 from trials.numerics import capsule
+from trials.numerics.explaining.diagnose import diagnose
 from trials.numerics.explaining.float32_search import Deadline, smallest_float32_set
 from trials.numerics.explaining.record import CAPSULE, FILE
 from trials.numerics.explaining.remedies import agreement, float32_step, is_right, try_remedies
 from trials.numerics.explaining.rerun import in_float32, leaf_modules, rerun, restored
-from trials.numerics.explaining.rules import BLAMES, CAUSES, diagnose
+from trials.numerics.explaining.rules import BLAMES, CAUSES
 from trials.parts import prepared_data, train_loader
 from trials.training import run
 

@@ -13,8 +13,8 @@ from trials.captured import TrialRun
 from trials.data.loader import DRAWS
 from trials.numerics import capsule
 from trials.numerics.capsule import Capsule
+from trials.numerics.explaining.diagnose import diagnose
 from trials.numerics.explaining.rerun import StepResult, rerun
-from trials.numerics.explaining.rules import diagnose
 from trials.numerics.explaining.text import compared, step_in_words
 from trials.outcome import INTERRUPTED
 from trials.own import add_trust_option, check_trusted, named_errors

@@ -2,7 +2,9 @@
 
 The network is segmentation_models_pytorch's Unet with a resnet18 of three stages and no pretrained weights. A fault
 names modules of our networks; here it meets their counterparts: the module of the same type at the same share of the
-way through. A late fault is planted after WARM_UP steps, whatever its number is.
+way through. A late fault is planted after WARM_UP steps, whatever its number is; one that only validation shows after
+as many as with ours, since it is measured by the best loss before. A running mean that is too high is planted too low:
+here a ReLU follows each BatchNorm and would only be silent.
 """
 
 import math
@@ -38,6 +40,8 @@ from trials.parts import (
 
 WARM_UP = 16
 HEAD = "segmentation_head"
+FAR = 100.0  # a running mean that a fault has put there
+TOO_HIGH = ("running_mean_channel_offset", "running_stats_of_other_domain")
 UNUSED = ("encoder.layer3", "encoder.layer4")  # stages that an encoder of depth 3 holds and does not run
 CPU = torch.device("cpu")
 
@@ -92,8 +96,8 @@ def counterparts(ours: nn.Module, theirs: nn.Module) -> dict[str, str]:
 
 
 def can_be_planted(fault: Fault) -> bool:
-    """Whether the network has what the fault changes: its convolutions have no bias."""
-    return fault.kind != "conv_bias_grows"
+    """Whether the network has what the fault needs: its convolutions have no bias, and each weight has a gradient."""
+    return fault.kind not in ("conv_bias_grows", "adam_epsilon_zero")
 
 
 def truth_of(fault: Fault) -> dict[str, str | None]:
@@ -120,7 +124,8 @@ def planted_in_loop(fault: Fault, out: Path, budget_s: float) -> DivergenceRecor
         prepared = prepared_data(config)
         loader = train_loader(config, prepared, CPU)
         num_steps = config.epochs * len(loader)
-        first = max(1, fault.first_step - WARM_UP)
+        is_validated = fault.cause == "running_stats_explosion"
+        first = 1 if is_validated else max(1, fault.first_step - WARM_UP)
         scheduler = build_schedule(config, optimizer, num_steps)
         state = LoopState(Renamed(model, names), optimizer, scheduler, scaler, first - 1)
         ratio = config.max_val_loss_ratio
@@ -156,6 +161,9 @@ def _train(
         state.step += 1
         if state.step >= fault.first_step:
             batch = fault.plant(state, batch)
+            if fault.kind in TOO_HIGH:
+                mean = state.model.get_submodule(fault.module).running_mean
+                mean.copy_(torch.where(mean > FAR, -mean, mean))
         try:
             with watch.step(vars(batch)):
                 state.optimizer.zero_grad()

@@ -33,7 +33,7 @@ VALIDATED = ("buffers", "val_loss", "val_outputs")  # events of which the valida
 
 @dataclass(frozen=True)
 class Capsule:
-    """A capsule that was read back."""
+    """A capsule that was read back. Tensors lie on the CPU, in the shapes that they had in the run."""
 
     where: str
     state: SavedState
@@ -55,7 +55,8 @@ def write(
 ) -> None:
     """Writes the capsule; its content hash goes into capsule.json. One that was cut short before is replaced.
 
-    batches, validation: of any structure; one batch that is a mapping of tensors is written under their own names.
+    batches, validation: tensors of any shape in any structure; one batch that is a mapping of tensors is written under
+    their own names. outputs: in the shapes that the network gave.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -168,5 +169,5 @@ def content_hash(folder: Path, facts: Mapping[str, Any]) -> str:
 
 
 def contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """On the CPU and each in memory of its own, as safetensors wants it."""
+    """On the CPU and each in memory of its own, in its shape, as safetensors wants it."""
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}

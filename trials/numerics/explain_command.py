@@ -44,7 +44,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def explained(options: argparse.Namespace) -> str:
-    """What is printed: the explanation, and whether the step repeated the recorded one."""
+    """What is printed: the explanation, and whether the step repeated the recorded one.
+
+    Raises ValueError for a trial's capsule, and what `function_of` and `capsule.read` raise.
+    """
     folder = options.capsule / CAPSULE if (options.capsule / CAPSULE).is_dir() else options.capsule
     captured = capsules.read(folder)
     if captured.facts["config"] is not None:

@@ -82,8 +82,8 @@ HOOKS = frozenset({"has_torch_function", "has_torch_function_unary", "has_torch_
 def autocast(device_type: str, dtype: torch.dtype | None) -> AbstractContextManager:
     """Mixed precision as on CUDA: torch.autocast on a CUDA device, the emulation on a CPU; None = float32, no change.
 
-    dtype: torch.float16 or torch.bfloat16. For the forward pass; call backward() after the context. Contexts nest, the
-    innermost counts; None inside another leaves that one in force.
+    dtype: torch.float16 or torch.bfloat16; ValueError for another. For the forward pass; call backward() after the
+    context. Contexts nest, the innermost counts; None inside another leaves that one in force.
     Unlike torch.autocast, a weight used twice is cast twice, so its two gradients are added in float32.
     """
     if dtype is None:

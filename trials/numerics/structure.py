@@ -12,7 +12,7 @@ PLAIN = (str, int, float, bool, type(None))
 
 
 def taken_apart(value: Any) -> tuple[dict[str, Tensor], Any]:
-    """The tensors, numbered, and the structure around them, as JSON can hold it.
+    """The tensors in their shapes, numbered, and the structure around them, as JSON can hold it.
 
     A value that is neither tensor nor text nor number is left out; the structure says of which type it was.
     """
@@ -46,7 +46,10 @@ def _key(key: Any) -> Any:
 
 
 def put_back(structure: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """The value again; a data class or named tuple as an object with the same attributes, what was left out as None."""
+    """The value again, its tensors in their shapes.
+
+    A data class or named tuple comes as an object with the same attributes, what was left out as None.
+    """
     ((kind, content),) = structure.items()
     if kind == "tensor":
         return tensors[content]
@@ -84,7 +87,7 @@ def largest_by_name(batches: list[Any]) -> dict[str, float]:
 
 
 def named_tensors(value: Any, name: str = "") -> list[tuple[str, Tensor]]:
-    """The tensors of a batch, each with its place in words: "images", "0.mask"; "the batch" where it is one tensor."""
+    """The tensors of a batch, of any shape, each with its place in words: "images", "0.mask", or "the batch"."""
     if isinstance(value, Tensor):
         return [(name or "the batch", value)]
     if isinstance(value, Mapping):

@@ -15,7 +15,7 @@ from trials.numerics.run import Training
 
 @dataclass(frozen=True)
 class SavedState:
-    """A state: its tensors by name, and what is not a tensor, as JSON can hold it."""
+    """A state: its tensors by name, in their shapes, and what is not a tensor, as JSON can hold it."""
 
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
@@ -24,8 +24,8 @@ class SavedState:
 def tensors_of(training: Training) -> dict[str, Tensor]:
     """Every tensor that a step depends on and changes, by name; not copied, and the device is not waited for.
 
-    model.NAME; optimizer.INDEX.SLOT, the index that of the parameter over all optimisers; scaler.scale and
-    scaler.growth_tracker. A parameter that two modules share appears once.
+    In the shapes that they have: model.NAME; optimizer.INDEX.SLOT, the index that of the parameter over all optimisers;
+    scaler.scale and scaler.growth_tracker. A parameter that two modules share appears once.
     """
     tensors: dict[str, Tensor] = {f"model.{name}": tensor for name, tensor in training.model.named_parameters()}
     tensors |= {f"model.{name}": tensor for name, tensor in training.model.named_buffers()}
@@ -35,7 +35,7 @@ def tensors_of(training: Training) -> dict[str, Tensor]:
 
 
 def scaler_tensors(scaler: GradScaler | None) -> dict[str, Tensor]:
-    """The scale and the growth tracker; get_scale() would wait for the device."""
+    """The scale and the growth tracker, scalars; get_scale() would wait for the device."""
     if scaler is None or not scaler.is_enabled() or scaler._scale is None or scaler._growth_tracker is None:
         return {}
     return {"scaler.scale": scaler._scale, "scaler.growth_tracker": scaler._growth_tracker}
@@ -184,7 +184,7 @@ def clip_unscaled(optimizers: Iterable[Optimizer], max_norm: float) -> None:
 
 
 def cosine(one: Iterable[Tensor], other: Iterable[Tensor]) -> float:
-    """The cosine between two lists of tensors, each taken as one long vector; NaN where one of them is zero."""
+    """The cosine between two lists of tensors of the same shapes, each as one long vector; NaN where one is zero."""
     one, other = list(one), list(other)
     dot = sum(float((a.double() * b.double()).sum()) for a, b in zip(one, other, strict=True))
     norms = [math.sqrt(sum(float(t.double().square().sum()) for t in tensors)) for tensors in (one, other)]

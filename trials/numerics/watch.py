@@ -67,6 +67,8 @@ class Watch:
         self._layers = LayerHistory(network, self.out, hooks=not is_compiled(networks))
         self._device = device
         self._started = time.perf_counter()
+        self._modules = [(name, module) for name, module in network.named_modules() if name]
+        self._eval_modules: list[str] = []  # of the last step; a validation after it switches all of them
         self._is_open = False  # gradients of earlier steps wait for an update
         self._losses: list[list[Tensor]] = []  # of the update's steps: more than one in a list where a step has several
         self._is_whole = True  # every batch of the update is kept
@@ -123,6 +125,7 @@ class Watch:
         step = self.num_steps
         self._graph = self._graph or seen.graph or None
         self._autocast = seen.autocast or self._autocast
+        self._eval_modules = [name for name, module in self._modules if not module.training]
         self._losses.append(seen.losses)
         if seen.outputs:
             self._recorder.outputs(seen.outputs)
@@ -163,7 +166,7 @@ class Watch:
             self._look(wait=True)
 
     def validation(self, loss: float | Tensor, batch: Any = None) -> None:
-        """Tells the loss of a validation, in evaluation mode; lower is better. After it `broken` may be true.
+        """Tells the loss of a validation, a scalar, in evaluation mode; lower is better. After it `broken` may be true.
 
         An event is a loss that is not finite, or VAL_LOSS_PATIENCE in a row above max_val_loss_ratio times the best.
         batch: one that the loss was measured on: with it `explain` can tell whether BatchNorm's statistics are to
@@ -199,7 +202,7 @@ class Watch:
             "losses": self._loss_values() if self._recorder.is_last(moment) else [],
             "is_whole": self._is_whole,
             "loss_graph": self._graph,
-            "eval_modules": [name for name, each in self.training.model.named_modules() if name and not each.training],
+            "eval_modules": self._eval_modules,
             "max_val_loss_ratio": self._max_val_loss_ratio,
             "head": self._layers.head,
             "headroom": self._layers.headroom(),

@@ -77,14 +77,14 @@ def validated(
 
 
 def statistics_of(norm: nn.modules.batchnorm._BatchNorm) -> tuple[Tensor, Tensor]:
-    """Running mean and variance, copied."""
+    """Running mean and variance, each of shape C, copied."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     return norm.running_mean.clone(), norm.running_var.clone()
 
 
 def put(norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]]) -> None:
-    """Makes these the running statistics."""
+    """Makes these, each of shape C, the running statistics."""
     for name, (mean, variance) in statistics.items():
         assert norms[name].running_mean is not None
         assert norms[name].running_var is not None
@@ -94,7 +94,10 @@ def put(norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]]) -> None:
 
 @torch.no_grad()
 def batch_statistics(model: nn.Module, norms: Norms, batch: Any, run: Run) -> dict[str, tuple[Tensor, Tensor]]:
-    """What each BatchNorm sees in training on this batch; the model's running statistics become these."""
+    """Mean and variance, each C, that each BatchNorm sees in training on this batch; they become its running ones.
+
+    The loss of the run is computed for it, so that any shape of batch will do.
+    """
     momenta = {name: norm.momentum for name, norm in norms.items()}
     for norm in norms.values():
         norm.reset_running_stats()
@@ -109,7 +112,7 @@ def batch_statistics(model: nn.Module, norms: Norms, batch: Any, run: Run) -> di
 def loss_with(
     model: nn.Module, norms: Norms, statistics: dict[str, tuple[Tensor, Tensor]], batch: Any, run: Run
 ) -> float:
-    """The loss in evaluation under these running statistics."""
+    """The loss in evaluation, a scalar, under these running statistics."""
     put(norms, statistics)
     return loss_of(model.eval(), batch, run)
 

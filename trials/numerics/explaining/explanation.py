@@ -11,10 +11,10 @@ from torch import Tensor
 
 from trials.numerics import capsule as capsules
 from trials.numerics.capsule import Capsule
+from trials.numerics.explaining.diagnose import diagnose, not_finite_batch
 from trials.numerics.explaining.diagnosis import Diagnosis, Facts
 from trials.numerics.explaining.record import DivergenceRecord, record_of
 from trials.numerics.explaining.rerun import rerun
-from trials.numerics.explaining.rules import diagnose, not_finite_batch
 from trials.numerics.explaining.text import compared, in_words
 from trials.numerics.loop_run import Build, LoopRun, calibrated
 from trials.numerics.run import Knowledge, StepSettings
@@ -45,7 +45,7 @@ def explain_capsule(
     device: torch.device,
     is_written: bool = True,
 ) -> Explanation:
-    """Diagnoses a capsule. is_written: divergence.json is written beside the folder."""
+    """Diagnoses a capsule. loss: (model, batch) -> a scalar. is_written: divergence.json is written beside it."""
     started = time.perf_counter()
     captured = capsules.read(folder)
     rng, threads = torch.get_rng_state(), torch.get_num_threads()
@@ -66,7 +66,10 @@ def explain_capsule(
 def diagnosed(
     captured: Capsule, build: Build, loss: Callable[[Any, Any], Tensor] | None, budget_s: float, device: torch.device
 ) -> tuple[Diagnosis, list[str], str | None]:
-    """What running the step again shows, what could not be known, and how exactly it repeated the recorded one."""
+    """What running the step again shows, what could not be known, and how exactly it repeated the recorded one.
+
+    loss: (model, batch) -> a scalar; what it raises is told in the diagnosis.
+    """
     known = knowledge_of(captured)
     notes = list(gaps(captured))
     if why_not := obstacle(captured):

@@ -153,12 +153,12 @@ def is_infinite(value: object) -> bool:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether all its values are finite."""
+    """Whether all values of a tensor of any shape are finite."""
     return bool(torch.isfinite(tensor).all())
 
 
 def range_of(tensor: Tensor) -> Range:
-    """The tensor's range, without its values."""
+    """The range of a tensor of any shape, without its values."""
     finite = tensor.detach()[torch.isfinite(tensor.detach())].double()
     low, high = (float(finite.min()), float(finite.max())) if finite.numel() else (None, None)
     num_bad = tensor.numel() - finite.numel()

@@ -11,8 +11,8 @@ import torch
 
 from trials.numerics import capsule as capsules
 from trials.numerics.capsule import Capsule
+from trials.numerics.explaining.diagnose import diagnose
 from trials.numerics.explaining.diagnosis import Diagnosis
-from trials.numerics.explaining.rules import diagnose
 from trials.numerics.run import Knowledge, Run
 from trials.numerics.whole_files import write_whole
 

@@ -139,7 +139,7 @@ def is_right(step: StepResult, float32: StepResult, gradient_cosine: float | Non
 
 
 def agreement(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float | None:
-    """The cosine between two lists of gradients or updates; None where there is none."""
+    """The cosine between two lists of gradients or updates of the same shapes; None where there is none."""
     return finite_or_none(cosine(ours.values(), theirs.values()))
 
 

@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step did."""
+    """What a step did. Gradients and updates are in the shapes of the weights, outputs in those that they came in."""
 
     first: FirstBad | None  # None: not traced, or every operation made finite values out of finite ones
     outputs: Range | None  # of the tensor with the most values that are not finite; None where the network gave none
@@ -162,6 +162,8 @@ def _update(optimizers: tuple[Optimizer, ...], scaler: GradScaler | None) -> boo
 def num_wrong_saturated(outputs: Tensor, gradient: Tensor) -> int:
     """How many probabilities (all outputs are within 0 to 1) are exactly 0 or 1 and have a gradient that is not finite.
 
+    outputs, gradient: of one shape, any.
+
     Such an output is on the wrong side of its target: binary cross entropy has a slope of 1e12 over the number of
     values there, which half precision cannot hold at any usual loss scale.
     """
@@ -171,7 +173,7 @@ def num_wrong_saturated(outputs: Tensor, gradient: Tensor) -> int:
 
 
 def worst_range(outputs: tuple[Tensor, ...]) -> Range | None:
-    """The range of the tensor with the most values that are not finite, of several the first."""
+    """The range of the tensor, of any shape, with the most values that are not finite; of several the first."""
     return max((range_of(each) for each in outputs), key=lambda each: each.num_not_finite, default=None)
 
 

@@ -5,23 +5,14 @@ is right in float32, how far its loss is above the usual, and for the running st
 others.
 """
 
-import math
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass
 
 import torch
 
-from trials.numerics.capsule import Capsule
-from trials.numerics.explaining.batchnorm_statistics import Validated, validated
-from trials.numerics.explaining.diagnosis import Diagnosis, Facts
-from trials.numerics.explaining.float32_search import Deadline
+from trials.numerics.explaining.evidence import JUMP, Evidence
 from trials.numerics.explaining.operator_tracer import FirstBad
-from trials.numerics.explaining.remedies import Remedies, float32_step, try_remedies, unfallen_scale
-from trials.numerics.explaining.rerun import StepResult, rerun
-from trials.numerics.finite import finite_or_none
-from trials.numerics.run import Knowledge, Run
-from trials.numerics.structure import named_tensors
-from trials.numerics.training_state import optimized_names
+from trials.numerics.explaining.rerun import StepResult
+from trials.numerics.run import Knowledge
 
 CAUSES = (
     "saturated_head",
@@ -49,49 +40,8 @@ BLAME_OF = {
     "loss_domain": "loss",
     "bad_data": "data",
 }
-JUMP = 10.0  # a weight's update over its usual one, or a loss over its usual one
 LONGEST_STEP = 1.0  # an update over the weights' own norm: no sane step is longer than the weights
 STANDS_ALONE = 5.0  # how many times a module's jump is larger than the next one's
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that the causes are told apart by."""
-
-    capsule: Capsule
-    known: Knowledge
-    step: StepResult  # under the tracer
-    asked: StepResult  # whose first bad operation shows the cause: `step`, or it under the scale before the fall
-    others: Remedies
-    validated: Validated | None
-    optimized: tuple[str, ...]  # the model's names of the parameters in the optimisers' order
-
-    @property
-    def loss_growth(self) -> float:
-        """The step's loss in float32 over the usual one of the first half of the trace; infinite if not finite."""
-        usual = usual_loss(self.capsule)
-        if self.others.float32.loss is None:
-            return math.inf
-        return self.others.float32.loss / usual if usual else 1.0
-
-    @property
-    def largest_update(self) -> float:
-        """Of the last steps that were taken, the longest over the norm of the weights before it."""
-        lines = [line for line in self.capsule.facts["trace"] if not line["skipped"]]
-        ratios = [math.inf if line["update_ratio"] is None else line["update_ratio"] for line in lines[:-1]]
-        return max(ratios, default=0.0)
-
-    @property
-    def jumped(self) -> dict[str, float]:
-        """Weight tensors whose update was far above their usual one, in the last steps."""
-        jumps = {name: math.inf if jump is None else jump for name, jump in self.capsule.facts["jumps"].items()}
-        return {name: jump for name, jump in jumps.items() if jump > JUMP}
-
-
-def usual_loss(capsule: Capsule) -> float | None:
-    """The median of the first half of the trace; None where no loss in it is finite."""
-    losses = [line["loss"] for line in capsule.facts["trace"] if line["loss"] is not None]
-    return median(losses[: max(1, len(losses) // 2)]) if losses else None
 
 
 @dataclass(frozen=True)
@@ -102,68 +52,6 @@ class Verdict:
     phase: str | None = None
     module: str | None = None
     op: str | None = None
-
-
-def diagnose(capsule: Capsule, run: Run, known: Knowledge, budget_s: float, device: torch.device) -> Diagnosis:
-    """The cause, what is to blame, where, and what would have made the step right.
-
-    budget_s: for the search among remedies and modules; the traced step is taken in any case. Errors of the step
-    itself (a loss that raises) are passed on.
-    """
-    step = rerun(capsule, run, known.settings, device=device, traced=True)
-    asked = under_the_scale_before(capsule, run, known, step, device)
-    seen = None
-    if capsule.validation is not None:
-        seen = validated(capsule, run, known, device, usual_loss(capsule))
-    if capsule.where in ("val_loss", "val_outputs"):  # the step itself was right: nothing to cure in it
-        others = Remedies(float32_step(capsule, run, known, device), (), None)
-    else:
-        suspect = asked.first.module if asked.first else None
-        others = try_remedies(capsule, run, known, Deadline(budget_s), device, suspect)
-    if seen:
-        others = replace(others, tried=(*others.tried, seen.remedy(known.max_val_loss_ratio)))
-    assert {remedy.name for remedy in others.tried} <= set(REMEDIES)
-    optimized = tuple(optimized_names(run.build(torch.device("cpu"))))
-    evidence = Evidence(capsule, known, step, asked, others, seen, optimized)
-    batch_problem = known.batch_problem or not_finite_batch(capsule)
-    verdict = Verdict("bad_data", "data") if batch_problem else judge(evidence)
-    return Diagnosis(
-        cause=verdict.cause,
-        blame=blame(verdict.cause, evidence),
-        phase=verdict.phase,
-        module=verdict.module,
-        op=verdict.op,
-        facts=facts(evidence, batch_problem),
-        remedies=others.tried,
-        float32_modules=others.float32_modules.names if others.float32_modules else None,
-        float32_finite=others.float32.is_finite,
-        float32_loss=others.float32.loss,
-        search_complete=others.is_whole,
-        search_cut_by=others.cut_by,
-        search_budget_s=budget_s,
-    )
-
-
-def under_the_scale_before(
-    capsule: Capsule, run: Run, known: Knowledge, step: StepResult, device: torch.device
-) -> StepResult:
-    """The step under the loss scale before the first sign, if it shows nothing under the fallen one; else `step`.
-
-    A scale that lies low may be found too low at a step that was taken: what made it fall are the steps before.
-    """
-    scale = unfallen_scale(capsule, known) if capsule.where == "loss_scale" and not step.first else None
-    if not scale:
-        return step
-    return rerun(capsule, run, replace(known.settings, loss_scale=scale), device=device, traced=True)
-
-
-def not_finite_batch(capsule: Capsule) -> str | None:
-    """How many values of the step's batches are not finite, in words."""
-    for batch in capsule.batches:
-        for name, tensor in named_tensors(batch):
-            if tensor.is_floating_point() and (num := int((~torch.isfinite(tensor)).sum())):
-                return f"{num} values of {name} are not finite"
-    return None
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -333,24 +221,3 @@ def blame(cause: str, evidence: Evidence) -> str:
         return "amp"
     cured = is_amp and not evidence.step.is_finite and evidence.others.float32.is_finite
     return "amp" if cured else "unknown"
-
-
-def facts(evidence: Evidence, batch_problem: str | None) -> Facts:
-    """What the verdict rests on."""
-    step, first, seen = evidence.step, evidence.asked.first, evidence.validated
-    jumped = sorted(evidence.jumped.items(), key=lambda item: -item[1])[:5]
-    return Facts(
-        event=evidence.capsule.where,
-        batch=batch_problem,
-        first_bad_operation=first,
-        outputs=step.outputs,
-        num_wrong_saturated_outputs=step.num_wrong_saturated,
-        loss=step.loss,
-        loss_scale=step.scale,
-        first_bad_at_loss_scale=evidence.asked.scale if first else None,
-        step_skipped=step.skipped,
-        not_finite_after=step.state_not_finite,
-        float32_loss_over_usual=finite_or_none(evidence.loss_growth),
-        largest_update_jumps={name: finite_or_none(jump) for name, jump in jumped},
-        validation_loss={name: finite_or_none(value) for name, value in vars(seen).items()} if seen else None,
-    )

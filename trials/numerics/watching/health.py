@@ -43,7 +43,7 @@ class FirstSteps:
         self._steps[where] = torch.minimum(self._steps[where], torch.where(is_good, NEVER, step))
 
     def values(self) -> Tensor:
-        """The first bad step of each place, int64, NEVER where there was none."""
+        """The first bad step of each place, int64 [places], NEVER where there was none."""
         return torch.stack(list(self._steps.values()))
 
     def seen(self) -> Tensor:
@@ -72,7 +72,10 @@ class Health:
         self._measured = torch.tensor(True, device=self._device)
 
     def usable_targets(self, targets: Tensor, step: int) -> Tensor:
-        """The targets with 0 for what is not within 0..1: binary cross entropy raises there, on CUDA past saving."""
+        """The targets, of any shape, with 0 for what is not within 0..1.
+
+        Binary cross entropy raises there, on CUDA past saving.
+        """
         least, largest = torch.aminmax(targets)
         are_usable = (least >= 0) & (largest <= 1)  # False for NaN
         self._measured = self._measured & are_usable
@@ -82,7 +85,9 @@ class Health:
         return torch.where((targets >= 0) & (targets <= 1), targets, 0.0)
 
     def finite_outputs(self, outputs: Tensor, step: int) -> Tensor:
-        """The outputs with 0.5 for what is not finite: binary cross entropy raises on NaN, on CUDA past saving.
+        """The outputs, of any shape, with 0.5 for what is not finite.
+
+        Binary cross entropy raises on NaN, on CUDA past saving.
 
         Their gradient is NaN then, as that of a loss that does not raise would be.
         """
@@ -94,13 +99,13 @@ class Health:
         return _ScaledGradient.apply(torch.where(torch.isfinite(outputs), outputs, 0.5), whole)
 
     def watch_loss(self, loss: Tensor, step: int) -> Tensor:
-        """Remembers the step if the loss is not finite. Gives the loss, NaN where it is that of a substitute."""
+        """Remembers the step if the loss, a scalar, is not finite. Gives the loss, NaN where it is a substitute's."""
         loss = torch.where(self._measured, loss.detach(), torch.nan)
         self._note("loss", torch.isfinite(loss) | ~self._measured, step)
         return loss
 
     def watch_state(self, weights_finite: Tensor, buffers_finite: Tensor, step: int) -> None:
-        """Remembers the step if a weight or a buffer is not finite after it."""
+        """Remembers the step if a weight or a buffer is not finite after it. Both are bool scalars."""
         self._note("weights", weights_finite, step)
         self._note("buffers", buffers_finite, step)
 

@@ -20,7 +20,7 @@ class LateReader:
         self._pending: deque[tuple[int, Tensor, Any]] = deque()
 
     def push(self, step: int, row: Tensor) -> None:
-        """A row of numbers, one dimension, all rows of one length and dtype."""
+        """A row of numbers [n]; all rows are of one length and dtype."""
         if not self._is_cuda:
             self._pending.append((step, row, None))
             return

@@ -77,8 +77,9 @@ class LayerProbe(AbstractContextManager):
 
 
 def measured(values: Tensor) -> Tensor:
-    """float32 [largest magnitude, share of zeros, share of float16's subnormals]; NaN and inf show in the first.
+    """Values of any shape with a first dimension -> float32 [3]: largest magnitude, shares of zeros and of subnormals.
 
+    Subnormal is what float16 cannot hold with all its digits. NaN and inf show in the first.
     The largest is that of the whole batch, the shares those of its first SHARES_OF images.
     """
     least, largest = torch.aminmax(values)

@@ -58,7 +58,7 @@ class Monitor:
         return self._probes[-1]
 
     def outputs(self, outputs: Tensor) -> None:
-        """The step's outputs, as the head gave them."""
+        """The step's outputs, of any shape, as the head gave them."""
         self._num_outputs += outputs.numel()
         if self._device.type == "cpu" and self._is_within(torch.stack(torch.aminmax(outputs.detach()))):
             return  # the host may look, and the whole count costs five times as much
@@ -75,13 +75,13 @@ class Monitor:
         return outputs if self._head == "sigmoid" else torch.sigmoid(outputs.float())
 
     def before_update(self, scale: Tensor | float) -> None:
-        """Between backward and the optimiser's step; gradients are still multiplied by `scale`."""
+        """Between backward and the optimiser's step; gradients are still multiplied by `scale`, a scalar."""
         if self._sampled:
             gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
             self._grad_norms.append(total_norm(gradients) / scale)
 
     def after_update(self, skipped: bool, update_ratio: Tensor) -> None:
-        """After the optimiser's step, taken or skipped; update_ratio: norm of the change over that of the weights."""
+        """After the optimiser's step, taken or skipped; update_ratio: a scalar, the change's norm over the weights'."""
         self.skipped_run = self.skipped_run + 1 if skipped else 0
         self._longest_skipped_run = max(self._longest_skipped_run, self.skipped_run)
         self._update_ratios.append(update_ratio)
@@ -105,6 +105,6 @@ def total_norm(tensors: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
 
 
 def finite_mean(values: list[Tensor]) -> float | None:
-    """The mean of the finite ones; None where there is none."""
+    """The mean of the finite ones of these scalars; None where there is none."""
     finite = [number for number in torch.stack(values).tolist() if math.isfinite(number)] if values else []
     return sum(finite) / len(finite) if finite else None

@@ -25,7 +25,7 @@ GONE_BELOW = 2.0**-23  # two of float16's smallest steps: half of it is one, a q
 
 @dataclass
 class Observed:
-    """One step, as far as it has come. Tensors stay on their device."""
+    """One step, as far as it has come. Tensors stay on their device; outputs keep their shapes, others are scalars."""
 
     outputs: tuple[Tensor, ...] = ()  # of the last call of the network: its floating-point tensors
     losses: list[Tensor] = field(default_factory=list)  # those that were differentiated, before they were scaled
@@ -149,12 +149,15 @@ def outermost(networks: Mapping[str, nn.Module]) -> list[nn.Module]:
 
 
 def vanished_share(gradient: Tensor) -> Tensor:
-    """The share of values that float16 cannot tell from zero, or hardly; one that is not finite is none of them."""
+    """The share, a scalar, of a gradient of any shape that float16 can hardly tell from zero, or not at all.
+
+    A value that is not finite is not among them.
+    """
     return (gradient.detach().abs() <= GONE_BELOW).float().mean()
 
 
 def graph_of(loss: Tensor, outputs: tuple[Tensor, ...]) -> tuple[str, ...]:
-    """The names of autograd's nodes from the loss back to the network's outputs, breadth first."""
+    """The names of autograd's nodes from the loss, a scalar, back to the outputs, of any shape; breadth first."""
     ends = {output.grad_fn for output in outputs}
     names: list[str] = []
     queue, known = [loss.grad_fn], set()

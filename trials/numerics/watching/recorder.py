@@ -5,18 +5,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from trials.numerics import capsule
-from trials.numerics.finite import can_be_non_finite, finite_or_none
+from trials.numerics.finite import can_be_non_finite
 from trials.numerics.run import Training
 from trials.numerics.training_state import SavedState, facts_of, scaler_tensors, tensors_of
 from trials.numerics.watching.health import Divergence
 from trials.numerics.watching.state_copy import StateCopy
+from trials.numerics.watching.trace import Step, jumps, trace_lines
 
 HEALED_AFTER = 200  # good steps after which an abnormal one no longer counts as the first sign of what comes
 TRACE_STEPS = 256  # how many of the last steps a capsule tells of
@@ -25,25 +25,9 @@ USUAL_AFTER = 20  # steps after which there is a usual size
 RENEW_NORMS_EVERY = 16  # steps; the size of single weight tensors is needed to a few percent only
 
 
-@dataclass(frozen=True)
-class Step:
-    """One step of the trace; tensors stay on the device until a capsule is written."""
-
-    step: int
-    epoch: int | None
-    index: int | None  # of the batch in its epoch, from 0
-    lr: float
-    loss: Tensor
-    loss_scale: Tensor | float | None  # after the step; None without a GradScaler
-    skipped: bool
-    updates: Tensor  # norm of the step's change of each parameter tensor
-    weights: Tensor  # and the norm of the tensor itself, at most RENEW_NORMS_EVERY steps before
-    update_ratio: Tensor  # norm of the whole change over the norm of all weights before
-
-
 @dataclass
 class Moment:
-    """A step's beginning: what is no tensor of the state, and what went into the step and came out of it."""
+    """A step's beginning: what is no tensor of the state, and, in any shapes, what went into the step and came out."""
 
     facts: dict[str, Any]
     batches: list[Any]  # more than one where gradients are accumulated
@@ -116,7 +100,7 @@ class Recorder:
         self._statistics = StateCopy({name: own for name, own in buffers.items() if can_be_non_finite(own)})
 
     def outputs(self, outputs: tuple[Tensor, ...]) -> None:
-        """Remembers what the network gave, for a re-run to be compared with."""
+        """Remembers what the network gave, in any shapes, for a re-run to be compared with."""
         if not self._stopped:
             self._recent[-1].outputs = tuple(output.detach() for output in outputs)
 
@@ -147,7 +131,7 @@ class Recorder:
         self._age = 0  # steps since then: see RENEW_NORMS_EVERY
 
     def after_step(self, loss: Tensor, loss_scale: Tensor | float | None, skipped: bool) -> Updated:
-        """Notes the step and gives what it did to the weights. skipped: by GradScaler, as the host knows it."""
+        """Notes the step and gives what it did to the weights. loss, loss_scale: scalars; skipped: by GradScaler."""
         assert self._state is not None
         self._change.renew()
         size = self._change.subtract(self._state)
@@ -284,37 +268,3 @@ def identity(training: Training) -> tuple:
         *(id(value) for own in slots for value in own.values() if isinstance(value, Tensor)),
         *(id(tensor) for tensor in scaler_tensors(training.scaler).values()),
     )
-
-
-def trace_lines(trace: list[Step]) -> list[dict[str, Any]]:
-    """The trace as JSON can hold it; what is not finite is null."""
-    return [
-        {
-            "step": step.step,
-            "epoch": step.epoch,
-            "batch": step.index,
-            "lr": float(step.lr),
-            "loss": finite_or_none(float(step.loss)),
-            "loss_scale": None if step.loss_scale is None else finite_or_none(float(step.loss_scale)),
-            "skipped": step.skipped,
-            "update_ratio": finite_or_none(step.update_ratio.item()),
-        }
-        for step in trace
-    ]
-
-
-def jumps(trace: list[Step], names: list[str]) -> dict[str, float | None]:
-    """For each weight tensor its largest update ratio in the trace over its median one; null where not finite.
-
-    Biases are left out: they start at or near 0, where every ratio is large.
-    """
-    if not trace:
-        return {}
-    ratios = torch.stack([step.updates / step.weights for step in trace]).double().cpu()
-    ratios = torch.nan_to_num(ratios, nan=math.inf)
-    result: dict[str, float | None] = {}
-    for index, name in enumerate(names):
-        usual = median(ratios[:, index].tolist())
-        if usual > 0 and not name.endswith("bias"):
-            result[name] = finite_or_none(float(ratios[:, index].max()) / usual)
-    return result

@@ -61,7 +61,7 @@ class StateCopy:
         return torch.linalg.vector_norm(torch.stack(norms))
 
     def norms(self) -> Tensor:
-        """The Euclidean norm of each copy, in the order of `copies`: a vector, not waited for.
+        """The Euclidean norm of each copy, in the order of `copies`: [n], not waited for.
 
         The tensors are floating-point, and none is empty.
         """
@@ -81,19 +81,22 @@ class StateCopy:
 
 
 def memory_order(tensor: Tensor) -> list[int] | None:
-    """The dimensions from the widest stride to the narrowest; None where the tensor's memory has holes or overlaps."""
+    """The dimensions of a tensor of any shape from the widest stride to the narrowest.
+
+    None where the tensor's memory has holes or overlaps.
+    """
     order = sorted(range(tensor.dim()), key=lambda dim: (-tensor.stride(dim), -tensor.shape[dim]))
     return order if tensor.permute(order).is_contiguous() else None
 
 
 def as_vector(tensor: Tensor) -> Tensor:
-    """All values in the order of memory, sharing it; the tensor itself where that is not possible."""
+    """All values [n] in the order of memory, sharing it; the tensor in its shape where that is not possible."""
     order = memory_order(tensor)
     return tensor if order is None else tensor.permute(order).view(-1)
 
 
 def values_of(sources: list[Tensor]) -> list[Tensor]:
-    """Each source as a vector; those that share no memory with their tensor are copied out now."""
+    """Each source as [n]; those that share no memory with their tensor are copied out now."""
     return [source if source.dim() == 1 else source.reshape(-1) for source in sources]
 
 
