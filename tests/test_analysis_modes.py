@@ -8,11 +8,11 @@ from analysis_fixtures import completed, write_study
 from analysis import report
 from analysis.load.modes import MODES
 from study.command_line import parser
-from study.run import _asked
+from study.run import _new_study
 
 
 def test_the_modes_are_those_that_the_search_has():
-    asked = _asked(parser().parse_args(["--space", "smoke"]))[0].options
+    asked = _new_study(parser().parse_args(["--space", "smoke"]))[0].options
     (metrics,) = (action.choices for action in parser()._actions if action.dest == "metric")
     assert {metric: replace(asked, metric=metric).mode for metric in metrics} == MODES
 

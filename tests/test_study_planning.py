@@ -9,7 +9,7 @@ import pytest
 from search_spaces import Choice, Space
 from study.options import Options
 from study.planning import num_better_epochs, plan
-from study.trainable import _kept
+from study.trainable import _checkpoint_of
 from trials.config import TrialConfig
 from trials.training import run
 
@@ -51,7 +51,7 @@ def trained(tiny, tmp_path_factory):
     written, seen = 0, {}
     for metrics in run(config, out=out):
         own, seen = written_since(out, seen)
-        kept = _kept(out, metrics)
+        kept = _checkpoint_of(out, metrics)
         written += own + (size(Path(kept.path)) if kept else 0)
     return config, out, written
 

@@ -349,3 +349,25 @@ def test_an_augmentation_that_needs_colours_is_refused_for_five_channels(mine):
     config = own_config(augment="mine.py:f", data="folder", in_channels=5)
     with pytest.raises(OwnError, match=r"mine.py:f: TypeError: ColorJitter transformation expects 1-channel or 3"):
         rehearse(config)
+
+
+def test_what_fails_in_evaluation_is_found_before_anything_starts(mine):
+    call = "        return self.layers(images)"
+    mine.write_text(MINE.replace(call, f"        assert self.training\n{call}"))
+    with pytest.raises(OwnError, match=r"mine.py, line 15, in TinyNet.forward: AssertionError"):
+        rehearse(own_config(model="mine.py:TinyNet"))
+
+
+def test_what_fails_later_is_a_failed_run_that_names_the_line(mine, tmp_path, capsys):
+    code = [
+        "COUNT = []",
+        "def loss(logits, targets):",
+        "    COUNT.append(1)",
+        "    return logits.mean() / [1][len(COUNT) > 3]",
+    ]
+    mine.write_text("\n".join(code))
+    assert train.main(command("--set", "loss=mine.py:loss", "--out", "run", epochs=3)) == 2
+    assert "mine.py, line 4, in loss: IndexError" in capsys.readouterr().err
+    outcome = json.loads((tmp_path / "run/outcome.json").read_text())
+    assert outcome["outcome"] == "failed"
+    assert "line 4, in loss: IndexError" in outcome["error_text"]

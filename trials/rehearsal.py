@@ -1,4 +1,4 @@
-"""A user's own code is tried out before anything starts: one step on the CPU, with random images of the right size."""
+"""A user's own code is tried out before anything starts: one step and one evaluation on the CPU, with random images."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -92,6 +92,8 @@ def _one_step(config: TrialConfig) -> list[str]:
     value.backward()
     optimizer.step()
     schedule.step()
+    with torch.inference_mode():
+        model.eval()(images)
     return notes
 
 
