@@ -79,7 +79,7 @@ def judged(name: str, network: str = "ours") -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         started = time.perf_counter()
-        record = planted(fault, out) if network == "ours" else planted_in_loop(fault, out, BUDGET_S)
+        record = planted(fault, out) if network == "ours" else planted_in_loop(fault, out)
         seconds = time.perf_counter() - started
     truth = {"cause": fault.cause, "phase": fault.phase, "module": fault.module}
     truth = truth if network == "ours" else truth_of(fault)
