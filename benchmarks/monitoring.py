@@ -4,22 +4,25 @@
 
 A step is that of trials.training on drawn pictures: forward, loss, backward, update. "watched" is what every run does
 (health, monitor, recorder), "sampled" the one step in SAMPLE_EVERY at which the layers are looked at too, and "in all"
-both by their shares. "hooks" reads isfinite()
-with .item() after every layer; "anomaly" is torch.autograd.set_detect_anomaly. The variants take turns within a round.
+both by their shares; "loop" is the bare step in a plain loop under segstudy.watch. "hooks" reads isfinite().item()
+after every layer; "anomaly" is torch.autograd.set_detect_anomaly. The variants take turns within a round.
 """
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
+import segstudy
 from trials.config import TrialConfig
 from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import advance
 from trials.parts import build_loss, prepared_data, train_loader
-from trials.state import new_state, new_watch
+from trials.state import State, new_state, new_watch
 from trials.training import forward, train_step
 
 
@@ -37,17 +40,20 @@ def main() -> None:
         for amp in (False, True):
             fields = dict(model=model, amp=amp, width=options.width, image_size=options.image_size, augment="none")
             config = TrialConfig.from_dict({**fields, "batch_size": options.batch_size})
-            print(f"{model:>14} amp={amp!s:5} {row(measure(config, options.rounds))}", flush=True)
+            with tempfile.TemporaryDirectory() as out:
+                times = measure(config, options.rounds, Path(out))
+            print(f"{model:>14} amp={amp!s:5} {row(times)}", flush=True)
 
 
-def measure(config: TrialConfig, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step, by variant."""
+def measure(config: TrialConfig, rounds: int, out: Path) -> dict[str, list[float]]:
+    """Processor seconds of each step, by variant: others on the machine count less than they would by the clock."""
     device = torch.device("cpu")
     batch = next(train_loader(config, prepared_data(config), device).batches(1))
     steps = {
         "bare": bare(config, batch),
         "watched": watched(config, batch, is_sampled=False),
         "sampled": watched(config, batch, is_sampled=True),
+        "loop": looped(config, batch, out),
         "hooks": hooked(config, batch),
         "anomaly": anomalous(config, batch),
     }
@@ -57,9 +63,9 @@ def measure(config: TrialConfig, rounds: int) -> dict[str, list[float]]:
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            started = time.perf_counter()
+            started = time.process_time()
             step()
-            times[name].append(time.perf_counter() - started)
+            times[name].append(time.process_time() - started)
     return times
 
 
@@ -69,6 +75,11 @@ def bare(config: TrialConfig, batch, model_hooks: Callable | None = None) -> Cal
     state.model.train()
     if model_hooks:
         model_hooks(state.model)
+    return plain_step(state, config, batch)
+
+
+def plain_step(state: State, config: TrialConfig, batch) -> Callable[[], None]:
+    """Forward, loss, backward, update."""
 
     def step() -> None:
         outputs = forward(state.model, batch.images, config)
@@ -93,6 +104,20 @@ def watched(config: TrialConfig, batch, *, is_sampled: bool) -> Callable[[], Non
         train_step(state, batch, watch, config)
         if is_sampled:
             watch.monitor.start_epoch()
+
+    return step
+
+
+def looped(config: TrialConfig, batch, out: Path) -> Callable[[], None]:
+    """The bare step in a plain loop under segstudy.watch; one in SAMPLE_EVERY is sampled, among those not timed."""
+    state = new_state(config, batch.images.device, num_steps=10**6)
+    state.model.train()
+    watch = segstudy.watch(state.model, state.optimizer, scaler=state.scaler, out=out)
+    inner = plain_step(state, config, batch)
+
+    def step() -> None:
+        with watch.step(vars(batch)):
+            inner()
 
     return step
 

@@ -20,13 +20,13 @@ from torch.amp.grad_scaler import GradScaler
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-import segstudy
-from benchmarks.faults.fault import BASE, STEPS_AFTER, Fault
+from benchmarks.faults.fault import BASE, STEPS_AFTER, Fault, Truth, make
 from trials.config import TrialConfig
 from trials.data.loader import Batch
 from trials.losses import Loss
 from trials.numerics.explaining.record import DivergenceRecord
 from trials.numerics.precision import autocast
+from trials.numerics.watch import Watch
 from trials.optimizers import advance
 from trials.parts import (
     build_loss,
@@ -39,6 +39,8 @@ from trials.parts import (
 )
 
 WARM_UP = 16
+HEALTHY = "healthy"
+VALIDATED = ("running_stats_explosion", HEALTHY)  # runs in which validation is told to the watch
 HEAD = "segmentation_head"
 FAR = 100.0  # a running mean that a fault has put there
 TOO_HIGH = ("running_mean_channel_offset", "running_stats_of_other_domain")
@@ -115,26 +117,38 @@ def planted_in_loop(fault: Fault, out: Path) -> DivergenceRecord | None:
     config = TrialConfig.from_dict({**BASE, **fault.config})
     torch.manual_seed(config.seed)
     with fault.around():
-        model, names = network(config.head), names_of(config)
-        optimizer = build_optimizer(config, model.parameters())
-        scaler = GradScaler("cpu", init_scale=config.loss_scale_init, enabled=config.amp)
-        if config.amp:
-            scaler._lazy_init_scale_growth_tracker(CPU)  # a fault may change the scale before the first step
-        prepared = prepared_data(config)
-        loader = train_loader(config, prepared, CPU)
-        num_steps = config.epochs * len(loader)
-        is_validated = fault.cause == "running_stats_explosion"
-        first = 1 if is_validated else max(1, fault.first_step - WARM_UP)
-        scheduler = build_schedule(config, optimizer, num_steps)
-        state = LoopState(Renamed(model, names), optimizer, scheduler, scaler, first - 1)
-        ratio = config.max_val_loss_ratio
-        watch = segstudy.watch(model, optimizer, scaler=scaler, out=out, max_val_loss_ratio=ratio)
-        validation = validation_images(config, prepared, 32, CPU)
+        watch = trained(fault, config, out)
         loss = build_loss(config)
-        _train(fault, config, model, state, watch, loader, validation, loss)
         if not watch.broken:
             return None
         return watch.explain(lambda net, batch: loss_of(loss, net(batch["images"]), batch), budget_s=0.0).record
+
+
+def trained(fault: Fault, config: TrialConfig, out: Path) -> Watch:
+    """The watch of a plain loop that ran until it broke, or to STEPS_AFTER steps after the fault."""
+    model, names = network(config.head), names_of(config)
+    optimizer = build_optimizer(config, model.parameters())
+    scaler = GradScaler("cpu", init_scale=config.loss_scale_init, enabled=config.amp)
+    if config.amp:
+        scaler._lazy_init_scale_growth_tracker(CPU)  # a fault may change the scale before the first step
+    prepared = prepared_data(config)
+    loader = train_loader(config, prepared, CPU)
+    scheduler = build_schedule(config, optimizer, config.epochs * len(loader))
+    first = 1 if fault.cause in VALIDATED else max(1, fault.first_step - WARM_UP)
+    state = LoopState(Renamed(model, names), optimizer, scheduler, scaler, first - 1)
+    watch = Watch(model, optimizer, scaler=scaler, out=out, max_val_loss_ratio=config.max_val_loss_ratio)
+    validation = validation_images(config, prepared, 32, CPU)
+    _train(fault, config, model, state, watch, loader, validation, build_loss(config))
+    return watch
+
+
+def healthy_in_loop(fields: dict[str, Any], out: Path) -> str | None:
+    """What the watch saw in a run without a fault, validation included; None where it saw nothing."""
+    fault = make(Truth("healthy", HEALTHY, None), 1, lambda state, batch: batch, **fields)
+    config = TrialConfig.from_dict({**BASE, **fault.config, "max_val_loss_ratio": 3.0})
+    torch.manual_seed(config.seed)
+    event = trained(fault, config, out).event
+    return f"{event.where} at step {event.step}" if event else None
 
 
 def loss_of(loss: Loss, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
@@ -147,7 +161,7 @@ def _train(
     config: TrialConfig,
     model: nn.Module,
     state: LoopState,
-    watch: Any,
+    watch: Watch,
     loader: Any,
     validation: Batch,
     loss: Loss,
@@ -175,7 +189,7 @@ def _train(
         except (RuntimeError, ValueError):
             return
         advance(state.scheduler)
-        if fault.cause == "running_stats_explosion" and state.step % len(loader) == 0:
+        if fault.cause in VALIDATED and state.step % len(loader) == 0:
             watch.validation(_validation_loss(model, validation, loss), vars(validation))
         if watch.broken or state.step >= fault.first_step + STEPS_AFTER:
             return
