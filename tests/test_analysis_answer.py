@@ -81,7 +81,9 @@ def test_one_seed_is_called_luck(tmp_path):
 
 
 def test_several_seeds_give_their_spread(tmp_path):
-    assert "0.2000 apart at the median" in answer(tmp_path, [completed([0.5]), completed([0.7], seed=1)])
+    assert "differs by 0.2000 (median), so a smaller difference between two trials may be luck" in answer(
+        tmp_path, [completed([0.5]), completed([0.7], seed=1)]
+    )
 
 
 def test_axes_on_which_all_trials_are_alike_are_told_in_one_sentence(tmp_path):
@@ -157,7 +159,7 @@ def test_where_only_the_seed_varies_the_spread_of_seeds_is_told(tmp_path):
     loaded = load_study(write_experiment(tmp_path, trials))
     ranked = rank_trials(loaded.trials, loaded.epochs, loaded.metric, loaded.mode)
     told = "\n".join(sentences(facts_of(loaded, [], ranked), []))
-    assert "1 setting ran with several seeds, the best val_acc of which lie 0.2000 apart" in told
+    assert "1 setting ran with several seeds. From seed to seed the best val_acc differs by 0.2000" in told
     assert "at epoch 1 (" in told  # not "of 2": what the setting counts is not known
 
 

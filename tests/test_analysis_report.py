@@ -178,6 +178,29 @@ def test_without_divergence_the_page_says_so(tmp_path):
     assert "No trial diverged." in made.read_text()
 
 
+def test_where_nothing_diverged_there_is_no_part_on_divergence(tmp_path):
+    page = write_report(write_study(tmp_path, [completed([0.5]), completed([0.6], model="resnet34_unet")])).read_text()
+    assert page.count("iverged") == 1 + page.count("details.diverged") + page.count(".diverged, ")  # one sentence
+
+
+def test_of_an_experiment_that_has_ended_nothing_is_so_far(tmp_path):
+    trials = [completed([0.5]), completed([0.6], model="resnet34_unet")]
+    assert "No trial diverged." in write_report(write_study(tmp_path, trials, study=None)).read_text()
+
+
+def test_the_remarks_on_the_data_are_on_the_page(tmp_path):
+    data = STUDY["data"] | {"notes": ["3 masks have <nothing> left of their object"]}
+    page = write_report(write_study(tmp_path, [completed([0.5])], study=STUDY | {"data": data})).read_text()
+    assert "3 masks have &lt;nothing&gt; left of their object" in page
+
+
+def test_the_page_shows_few_columns_and_the_file_has_all(report):
+    heads = [attributes for tag, attributes in Tags((report / "report.html").read_text()).found if tag == "th"]
+    assert len(heads) / len(tags(report, "table")) < 8
+    columns = (report / "tables/comparisons.csv").read_text().splitlines()[0].split(",")
+    assert {"p_holm", "num_pairs", "started_difference", "method"} <= set(columns)
+
+
 def test_the_page_of_a_running_study_says_so(tmp_path):
     made = write_report(write_study(tmp_path, [completed([0.5])], study=STUDY | {"finished": None}))
     assert "not finished: still running, or killed (last result 2026-11-23" in made.read_text()

@@ -82,11 +82,11 @@ def test_a_diverged_trial_tells_why(tmp_path):
         "phase": "backward",
         "module": "head",
         "operation": "binary_cross_entropy_backward",
-        "first sign": "step 90 (epoch 3)",
-        "seen": "loss at step 101",
+        "first abnormal step": "90 (epoch 3)",
+        "what showed it": "loss at step 101",
         "remedies that worked": "float32_head (float32_head=True)",
-        "remedies that did not": "clipping (clip_norm=1.0)",
-        "suffices in float32": "head",
+        "remedies that did not work": "clipping (clip_norm=1.0)",
+        "enough in float32": "head",
     }
     assert evidence(part.account)["outputs.shape"] == "[32, 1, 64, 64]"
     assert part.capsule == "checkpoint_000000/capsule"
@@ -96,7 +96,7 @@ def test_a_remedy_that_was_not_tried_is_not_among_those_that_did_not_work():
     late = {"name": "lower_scale", "settings": {}, "finite": None, "worked": None, "tried": False}
     account = {"schema_version": 2, "remedies": [*ACCOUNT["remedies"], late], "search_complete": False}
     told = diagnosis(ACCOUNT | account)
-    assert told["remedies that did not"] == "clipping (clip_norm=1.0)"
+    assert told["remedies that did not work"] == "clipping (clip_norm=1.0)"
     assert told["remedies not tried, for want of time"] == "a lower loss scale"
 
 
@@ -143,14 +143,14 @@ def test_settings_that_differ_anywhere_are_not_shared(tmp_path):
 
 def test_a_curve_says_its_ends_and_stays_small():
     points = [(epoch, epoch / 5000) for epoch in range(1, 5001)]
-    svg = sparkline({"val_dice": points}, "val_dice", last_epoch=5000)
-    assert "val_dice from 0.0002 at epoch 1 to 1 at epoch 5000" in svg
-    assert svg.count("L") <= MOST_POINTS + 1
+    panel = sparkline({"val_dice": points}, "val_dice", last_epoch=5000)
+    assert "val_dice from 0.0002 at epoch 1 to 1 at epoch 5000" in panel.words
+    assert panel.paths[0].count("L") <= MOST_POINTS + 1
 
 
 def test_a_curve_of_one_point_or_of_none():
-    assert "h4" in sparkline({"val_dice": [(1, 0.5)]}, "val_dice", last_epoch=1)
-    assert sparkline({"val_dice": []}, "val_dice", last_epoch=1) == ""
+    assert "h4" in sparkline({"val_dice": [(1, 0.5)]}, "val_dice", last_epoch=1).paths[0]
+    assert sparkline({"val_dice": []}, "val_dice", last_epoch=1) is None
 
 
 def test_markdown_names_the_parts_in_a_line_each(tmp_path):

@@ -70,8 +70,9 @@ def choose(
     mode = asked[1] or mode
     guess = "" if is_ours or not measured else guess_of(chosen, mode_of(chosen), is_guess, mode is None)
     if is_guess:
-        others = ", ".join(name for name in measured if name != chosen) or "none"
-        gaps += (f"The metric is not recorded; --metric NAME and --mode min|max choose (also measured: {others}).",)
+        others = ", ".join(name for name in measured if name != chosen)
+        also = f" (also measured: {others})" if others else ""
+        gaps += (f"The metric is not recorded; --metric NAME and --mode min|max choose another{also}.",)
     return Choice(chosen, mode or mode_of(chosen), guess, gaps)
 
 

@@ -10,7 +10,7 @@ from analysis.load.json_files import is_number
 from analysis.load.study import Study
 from analysis.page import words
 from analysis.page.differences import design_sentence
-from analysis.page.wording import count, listed, none_diverged, settings_text, show, unknown_text
+from analysis.page.wording import count, has_ended, listed, none_diverged, settings_text, show, unknown_text
 from analysis.page.words import DID
 from analysis.stats.designs import design_of
 from analysis.stats.guards import event_counts
@@ -177,7 +177,8 @@ def divergence_sentence(facts: dict) -> str:
     if not facts["num_trials"]:
         return ""
     if first is None:
-        return none_diverged(facts["num_trials"], unknown, is_over=facts["state"] == "finished")
+        is_over = has_ended(facts["state"], facts["outcomes"])
+        return none_diverged(facts["num_trials"], unknown, is_over=is_over)
     rest = f" (of {sum(unknown.values())} it is not known: {unknown_text(unknown)})" if unknown else ""
     step = f", step {show(first['step'])}" if is_number(first["step"]) else ""
     seen = f": {words.event(first['where'])}" if first["where"] else ""
@@ -198,9 +199,9 @@ def seed_sentence(facts: dict) -> str:
     """How far the seeds of one setting lie apart, or that this study cannot tell."""
     if facts["num_repeated_settings"]:
         return (
-            f"{count(facts['num_repeated_settings'], 'setting')} ran with several seeds, the best {facts['metric']}"
-            f" of which lie {show(facts['median_seed_spread'], 'dice')} apart at the median: smaller differences"
-            " between trials are within the luck of a seed."
+            f"{count(facts['num_repeated_settings'], 'setting')} ran with several seeds. From seed to seed the best"
+            f" {facts['metric']} differs by {show(facts['median_seed_spread'], 'dice')} (median), so a smaller"
+            " difference between two trials may be luck."
         )
     if not facts["has_seeds"]:
         return "No seed is recorded, so how much of a difference between two trials is luck, this study cannot say."

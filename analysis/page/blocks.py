@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.figures.canvas import Drawn
+from analysis.load.factors import NAMES
 from analysis.load.labels import cut
 from analysis.page.sparklines import Sparkline
 from analysis.page.wording import show, show_setting
@@ -76,6 +77,7 @@ class Table:
     caption: str
     frame: pd.DataFrame
     settings: Sequence[str] = ()  # columns of settings, whose values are shown in full
+    choices: Sequence[str] = ()  # those of them whose levels a click filters the page by
     columns: Sequence[str] = ()  # that the page shows, in this order; none named: all
     heads: Mapping[str, str] = field(default_factory=dict)  # column -> its head, where words.HEADS has another
     axis: str = ""  # the axis of which the column `level` has the levels
@@ -96,6 +98,8 @@ class Table:
             return value.text
         if column in self.settings:
             return show_setting(value)
+        if column == "axis":
+            return NAMES.get(str(value), str(value))
         return cut(value, MOST_WORDS) if isinstance(value, str) else show(value, column)
 
 

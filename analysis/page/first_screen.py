@@ -16,6 +16,7 @@ from analysis.page.sections.guards import GuardFindings, guard_sentences
 from analysis.page.verdict import verdict_sentences
 from analysis.stats.designs import Design
 
+THIN_AND_BOLD = "Thin lines are trials; a bold line is the median of the same trials at every epoch."
 KINDS = {"outcomes": "incidence"}  # a figure that stands for one of another kind, where that is not there
 
 
@@ -64,6 +65,9 @@ def lifted(sections: list[Section], names: list[str]) -> tuple[list[Section], li
     for name in (each for each in names if each in there):
         chosen.setdefault(KINDS.get(name) or name.split("_by_")[0], there[name])
     taken = {picture.name for picture in chosen.values()}
+    curve = names[0].split("_by_")[0]
+    if curve in chosen:
+        chosen[curve] = replace(chosen[curve], caption=f"{chosen[curve].caption} {THIN_AND_BOLD}")
     return [replace(each, blocks=without(each.blocks, taken)) for each in sections], list(chosen.values())
 
 

@@ -94,7 +94,7 @@ def cell(table: Table, row: Mapping[str, object], name: str, is_number: bool, an
     value = row[name]
     shown = table.shown(value, name)
     exact = "" if shown == "–" else str(value.exact if isinstance(value, Shown) else value)
-    axis = name if name in table.settings else ""
+    axis = name if name in table.choices else ""
     if name == "level":
         axis = table.axis or str(row.get("axis", ""))
     anchor = anchors.get(value, "") if name == "trial" and isinstance(value, str) else ""

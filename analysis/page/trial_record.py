@@ -157,12 +157,12 @@ def diagnosis(account: Mapping[str, object]) -> dict[str, object]:
         "phase": account.get("phase"),
         "module": account.get("module"),
         "operation": account.get("op"),
-        "first sign": f"step {sign['step']} (epoch {sign.get('epoch')})" if known else None,
-        "seen": f"{account['where']} at step {account.get('step')}" if account.get("where") else None,
+        "first abnormal step": f"{sign['step']} (epoch {sign.get('epoch')})" if known else None,
+        "what showed it": f"{account['where']} at step {account.get('step')}" if account.get("where") else None,
         "remedies that worked": listed([remedy_text(each) for each in named if each.get("worked") is True]),
-        "remedies that did not": listed([remedy_text(each) for each in named if each.get("worked") is False]),
+        "remedies that did not work": listed([remedy_text(each) for each in named if each.get("worked") is False]),
         "remedies not tried, for want of time": listed([words.remedy(name) for name in untried(account)]),
-        "suffices in float32": modules_text([str(each) for each in in_float32]),
+        "enough in float32": modules_text([str(each) for each in in_float32]),
     }
     return {name: value for name, value in told.items() if value not in (None, "")}
 

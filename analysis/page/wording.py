@@ -1,5 +1,7 @@
 """How numbers, levels and data are put into words: the same way in sentences, tables and captions."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -46,6 +48,11 @@ def listed(parts: list[str], last: str = "and") -> str:
 def unknown_text(unknown: dict[str, int]) -> str:
     """2 failed, 1 interrupted"""
     return ", ".join(f"{number} {name}" for name, number in unknown.items())
+
+
+def has_ended(state: str, outcomes: Collection[str]) -> bool:
+    """Whether nothing more is to come: of a study without a record of its end, where no trial is running."""
+    return state in ("finished", "interrupted") or (state == "unknown" and "running" not in outcomes)
 
 
 def none_diverged(num_trials: int, unknown: dict[str, int], *, is_over: bool) -> str:

@@ -68,6 +68,7 @@ REMEDIES = {
 
 
 HEADS = {  # of the columns of tables, for readers; tables/*.csv has their names
+    "axis": "setting",
     "num_trials": "trials",
     "num_measured": "measured",
     "num_epochs": "epochs",

@@ -12,10 +12,9 @@ from analysis.stats.importances import sampled
 
 REST = "neither"  # images that bear no label
 SUBSETS_ABOUT = (
-    "The mean Dice of each completed trial's best epoch on the images of a kind, over the trials of a level (an image"
-    " may be of two kinds). num_left_out: trials of the level that did not complete, or left no scores; where they are"
-    " many, the others may be the better ones. Gaps between kinds that differ by level say where a setting helps; at"
-    " most 500 trials, a fixed sample, are read."
+    "Mean Dice on images with thin structures, or of the background's colours, at the best epoch of each completed"
+    " trial. Trials that did not complete, or left no scores, are left out, which may favour the level that has many of"
+    " them. Of more than 500 trials a fixed sample is read."
 )
 
 

@@ -19,7 +19,6 @@ from analysis.stats.curves import (
     some_of,
 )
 
-IN_THE_LAB2_REPORT = {("model", "dice"): 3, ("model", "loss"): 4, ("upsample", "dice"): 6, ("upsample", "loss"): 7}
 MOST_LINES = 300  # in a figure
 HOW_TO_READ = (
     "A thin line is a trial. A bold line is the median, up to the last epoch that at least half of the trials reached,"
@@ -68,7 +67,7 @@ def metric_picture(
     label = "val_dice [0 to 1]" if metric == "val_dice" else metric
     title = factor.axis_title if factor else ""
     drawn = canvas.drawn(curve_figures.draw_metric, frames, colours=colours, title=title, label=label)
-    what = f"Validation Dice{by}{like(name, 'dice')}" if metric == "val_dice" else f"{metric}{by}"
+    what = f"Validation Dice{by}" if metric == "val_dice" else f"{metric}{by}"
     caption = f"{what}.{not_drawn(frames)}"
     return [Picture(f"{slug(metric)}_by_{slug(name)}", caption, last_medians(frames.medians, f"{metric}{by}"), drawn)]
 
@@ -83,19 +82,13 @@ def loss_picture(trials: pd.DataFrame, epochs: pd.DataFrame, factor: Factor | No
         curve_figures.draw_losses, frames, panels=2, colours=colours, title=factor.axis_title if factor else ""
     )
     alt = " ".join(last_medians(each.medians, metric + by) for each, metric in zip(frames, LOSSES, strict=True))
-    caption = f"Training and validation loss{by}{like(name, 'loss')}.{not_drawn(frames[1])}"
+    caption = f"Training and validation loss{by}.{not_drawn(frames[1])}"
     return [Picture(f"losses_by_{slug(name)}", caption, alt, drawn)]
 
 
 def names_of(factor: Factor | None) -> tuple[str, str]:
     """How a factor is called in a file's name and in a caption; without a factor: all trials."""
     return ("trial", ", all trials") if factor is None else (factor.name, f" by {factor.title}")
-
-
-def like(name: str, what: str) -> str:
-    """Which figure of the Lab 2 report this one repeats; nothing where there is none."""
-    number = IN_THE_LAB2_REPORT.get((name, what))
-    return f" (as figure {number} of the Lab 2 report)" if number else ""
 
 
 def not_drawn(frames: CurveFrames) -> str:

@@ -60,8 +60,8 @@ TABLE_ABOUT = (
     " epoch. Whether levels differ is tested in the part on what the settings do."
 )
 SPENT_ABOUT = (
-    "Epochs from a trial's first abnormal step to its end, and the planned epochs that ending it has saved. As stopped"
-    " trials free their place, a study is the shorter by what was saved."
+    "The epochs that each trial trained after its first abnormal step, and the planned epochs that were saved because"
+    " it was ended when it broke."
 )
 
 
@@ -112,6 +112,7 @@ def divergence_table(found: pd.DataFrame, caption: str, trials: pd.DataFrame, fa
         caption,
         found,
         settings,
+        choices=[factor.name for factor in factors if factor.kind == "choice"],
         columns=("trial", "epoch", "where", "cause", "module", "remedies", *settings),
         heads={factor.name: factor.title for factor in factors} | {"where": "what showed it"},
         page=found.assign(**shown),
@@ -121,8 +122,9 @@ def divergence_table(found: pd.DataFrame, caption: str, trials: pd.DataFrame, fa
 def incidence_table(table: pd.DataFrame) -> Table:
     """The interval in one column; what stopping and unknown ends change only where there are any."""
     bounds = zip(table["low"], table["high"], strict=True)
+    unstopped = table.get("without_pruning", table["incidence"])
     shown = table.assign(
-        axis=table["axis"],
+        without_pruning=[Shown("–" if share != share else f"{share:.0%}", share) for share in unstopped],
         incidence=[Shown("–" if share != share else f"{share:.0%}", share) for share in table["incidence"]],
         interval=[f"{low:.0%} to {high:.0%}" for low, high in bounds],
     )
@@ -133,7 +135,7 @@ def incidence_table(table: pd.DataFrame) -> Table:
         TABLE_ABOUT,
         table,
         columns=("axis", "level", "num_trials", "num_diverged", "incidence", "interval", *stopped, *unknown),
-        heads={"axis": "setting", "incidence": "share", "interval": "95 % CI"},
+        heads={"incidence": "share", "interval": "95 % CI"},
         page=shown,
     )
 
@@ -188,7 +190,8 @@ def cause_tables(trials: pd.DataFrame, factors: list[Factor]) -> list[Table]:
     table = pd.DataFrame(rows)
     causes = sorted(set(table) - {"axis", "level"}, key=lambda name: -table[name].sum())
     table[causes] = table[causes].fillna(0).astype(int)
-    return [Table("causes", "Why: trials by cause, for each level.", table[["axis", "level", *causes]])]
+    heads = {cause: words.cause(cause) for cause in causes}
+    return [Table("causes", "Why: trials by cause, for each level.", table[["axis", "level", *causes]], heads=heads)]
 
 
 def strip_pictures(study: Study) -> list[Picture]:
@@ -239,8 +242,8 @@ def scale_picture(study: Study) -> list[Picture]:
     return [
         Picture(
             "loss_scale",
-            "Loss scale and skipped steps of the trials under mixed precision with a loss scale. A scale that falls"
-            f" without end is a gradient that is not finite at any scale.{first}",
+            "Loss scale and skipped steps, of the trials that had a loss scale. Where the scale keeps falling, the"
+            f" gradient is not finite at any scale.{first}",
             f"Of {count(len(ends), 'trial')} with a loss scale {bad} diverged; their last scales are {low:.4g} to"
             f" {high:.4g}.",
             drawn,

@@ -120,8 +120,9 @@ def level_table(ranked: pd.DataFrame, factor: Factor, metric: str, mode: str) ->
     summary, best = level_summary(ranked, factor, metric), "highest" if mode == "max" else "lowest"
     if summary.empty:
         return []
-    ends = zip(summary["num_diverged"], summary["num_trials"], strict=True)
-    shown = summary.assign(diverged=[Shown(f"{bad} of {of}", bad / of) for bad, of in ends])
+    known = summary["num_trials"] - summary["num_unknown"]
+    ends = zip(summary["num_diverged"], known, strict=True)
+    shown = summary.assign(diverged=[Shown(f"{bad} of {of}", bad / max(of, 1)) for bad, of in ends])
     counts = "diverged" if summary["num_diverged"].any() else "num_trials"
     return [
         Table(

@@ -25,7 +25,7 @@ def asked_section(study: Study, factors: list[Factor]) -> Section:
     ]
     frame = pd.DataFrame(rows, columns=["axis", "kind", "values", "only_where"])
     frame = frame if frame["only_where"].any() else frame.drop(columns="only_where")
-    table = [Table("axes", "What varied.", frame)] if rows else []
+    table = [Table("axes", "What varied.", frame, settings=("axis",))] if rows else []
     return Section("What was asked", [*blocks, *table], "the settings that varied, and the data")
 
 

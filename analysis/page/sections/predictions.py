@@ -125,7 +125,10 @@ def predictions_section(
         return Section("Predictions", [Text(gap)])
     beside = side_by_side_pictures(study.folder, ranked, asked) if asked else []
     subsets = subset_scores(study.folder, ranked, asked)
-    more = [*beside, *([Table("subsets", SUBSETS_ABOUT, subsets)] if len(subsets) else [])]
+    more = [
+        *beside,
+        *([Table("subsets", SUBSETS_ABOUT, subsets, axis=asked.name if asked else "")] if len(subsets) else []),
+    ]
     caption = "The validation images shown: the best, the median and the worst, and the worst of each hard case."
     table = Table("predictions", caption, example_frame(shown))
     return Section("Predictions", [example_picture(shown, whose), table, *more], f"of {whose}")

@@ -47,7 +47,7 @@ def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) ->
         return Section("Ranking", [])
     caption = (
         f"By the best {metric}; a trial without a finite one has no rank. A click on a setting shows only the trials"
-        " that have it; tables/ranking.csv has speed and duration, too."
+        " that have it. Speed and duration are in tables/ranking.csv."
     )
     settings = settings_columns(ranked, factors)
     seeds = ["seed"] if "seed" in ranked and ranked["seed"].nunique() > 1 else []
@@ -56,9 +56,10 @@ def ranking_section(ranked: pd.DataFrame, factors: list[Factor], metric: str) ->
         caption,
         ranking_table(ranked, factors, metric),
         settings=[*settings, *seeds],
+        choices=[factor.name for factor in factors if factor.kind == "choice"],
         columns=("rank", f"best_{metric}", "trial", *settings, *seeds, "outcome", "num_epochs", "best_epoch"),
         heads={factor.name: factor.title for factor in factors} | {f"best_{metric}": f"best {metric}"},
     )
     best = ranked[f"best_{metric}"].iloc[0]
-    about = f"{count(len(ranked), 'trial')} by their best {metric}, from {show(best, metric)} on"
+    about = f"{count(len(ranked), 'trial')} by their best {metric}, the best {show(best, metric)}"
     return Section("Ranking", [table, *range_pictures(ranked, factors, metric)], about)

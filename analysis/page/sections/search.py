@@ -38,8 +38,7 @@ def time_picture(study: Study) -> list[Picture]:
     return [
         Picture(
             "time_line",
-            "When each trial ran, from its start to its last result. Gaps are waits, or the time between two"
-            f" sessions.{absent}",
+            f"When each trial ran, from its start to its last result.{absent}",
             f"Time line of {count(len(bars), 'trial')} over {whole:.1f} minutes: {listed(told)}.",
             drawn,
         )
@@ -78,9 +77,8 @@ def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
     return [
         Picture(
             "cost",
-            f"What a trial took against the best {metric} it reached ({low_or_high(mode)} is better). Trials on"
-            " the line are beaten by none that took less; trials that shared the machine took longer for it, and one"
-            " that was stopped, broke or runs still counts with what it had taken and reached by then.",
+            f"The minutes that a trial took and the best {metric} that it reached ({low_or_high(mode)} is better). No"
+            " trial that took less time is better than those on the line. Trials that shared the machine took longer.",
             f"Cost against best {metric} of {count(len(points), 'trial')}; on the front: {listed(told)}.",
             drawn,
         )

@@ -123,7 +123,13 @@ def why(part: TrialPart) -> list[Block]:
     told, facts = diagnosis(part.account), evidence(part.account)
     if not told:
         return [Text("Why it diverged is not recorded: no divergence.json.")] if part.outcome in BAD else []
-    return [Pairs(told), *([Details("Evidence", [Pairs(facts)])] if facts else [])]
+    return [Pairs(worded(told)), *([Details("Evidence", [Pairs(facts)])] if facts else [])]
+
+
+def worded(told: Mapping[str, object]) -> dict[str, object]:
+    """The diagnosis with words for the names of causes, of what is to blame, and of phases."""
+    of = {"cause": words.cause, "blame": words.blame, "phase": words.phase}
+    return {name: of[name](str(value)) if name in of else value for name, value in told.items()}
 
 
 def curve_drawings(part: TrialPart, metric: str) -> list[Block]:
