@@ -4,10 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from analysis.load.study import load_study
 from analysis.report import write_report
 
-OLD = Path(__file__).parent / "results_v1"
+HERE = Path(__file__).parent
+OLD = HERE / "results_v1"
 
 
 def test_the_first_versions_study_is_read_without_a_gap():
@@ -36,3 +39,25 @@ def test_levels_that_older_versions_called_otherwise_have_the_name_of_today(tmp_
     assert set(loaded.trials["augment"]) == {"lab2"}
     assert loaded.study["fixed"]["augment"] == "lab2"
     assert loaded.study["space"]["axes"]["augment"]["values"] == ["none", "lab2"]
+
+
+def differing(then: object, now: object, where: str) -> list[str]:
+    """Where a number of then is another one now, or is gone; what is new does not count."""
+    if isinstance(then, dict):
+        own = now if isinstance(now, dict) else {}
+        return [each for key in then for each in differing(then[key], own.get(key), f"{where}/{key}")]
+    if isinstance(then, list):
+        if not isinstance(now, list) or len(now) != len(then):
+            return [f"{where}: {then} was there, now {now}"]
+        return [each for place, value in enumerate(then) for each in differing(value, now[place], f"{where}/{place}")]
+    same = then is None or (isinstance(now, int | float) and now == pytest.approx(then, rel=1e-6, abs=1e-12))
+    return [] if same else [f"{where}: {then}, now {now}"]
+
+
+@pytest.mark.parametrize("name", ["results_v1", "foreign_v1"])
+def test_a_frozen_study_gives_the_numbers_that_it_gave_before_the_analysis_was_rebuilt(tmp_path, name):
+    then = json.loads((HERE / "report_numbers.json").read_text())[name]
+    report = write_report(Path(shutil.copytree(HERE / name, tmp_path / name)))
+    record = json.loads((report.parent / "report.json").read_text())
+    now = {"facts": record["facts"], "tables": {key: table["rows"] for key, table in record["tables"].items()}}
+    assert differing(then, now, name) == []
