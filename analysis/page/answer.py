@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, settings_columns
 from analysis.load.json_files import is_number
 from analysis.load.study import Study
@@ -172,7 +172,7 @@ def single_sentence(facts: dict) -> str:
 
 def divergence_sentence(facts: dict) -> str:
     """How many trials diverged, of how many that it is known of, and the earliest."""
-    first, number = facts["first_divergence"], sum(facts["outcomes"].get(name, 0) for name in BAD)
+    first, number = facts["first_divergence"], sum(facts["outcomes"].get(name, 0) for name in BROKEN)
     unknown = facts["unknown_divergences"]
     if not facts["num_trials"]:
         return ""
@@ -183,7 +183,7 @@ def divergence_sentence(facts: dict) -> str:
     step = f", step {show(first['step'])}" if is_number(first["step"]) else ""
     seen = f": {words.event(first['where'])}" if first["where"] else ""
     epoch = f"epoch {show(first['epoch'])}" if is_number(first["epoch"]) else "an epoch not recorded"
-    how = [word for word in BAD if facts["outcomes"].get(word)]
+    how = [word for word in BROKEN if facts["outcomes"].get(word)]
     diverged = f"{number} of {count(facts['num_trials'], 'trial')} {' or '.join(DID[word] for word in how)}"
     return f"{diverged}{rest}, the earliest ({first['trial']}) at {epoch}{step}{seen}."
 

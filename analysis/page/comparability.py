@@ -1,8 +1,9 @@
 """Where trials cannot be ranked by the metric, in a sentence."""
 
+from analysis.load.contract import DEPENDS_ON
 from analysis.load.study import Study
 from analysis.page.wording import listed
-from analysis.stats.comparable import DEPENDS_ON, incomparable_along, varied_settings
+from analysis.stats.comparable import incomparable_along, varied_settings
 
 
 def comparability_gaps(metric: str, *studies: Study) -> list[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, factors_of, relabelled
 from analysis.load.json_files import is_number
 from analysis.load.study import Study
@@ -39,7 +39,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
     found = compare(both.trials, both.epochs, factors, both.metric, both.mode, design)
     found = decided(found[found["axis"].eq(STUDY)])
     known = both.trials[divergence_known(both.trials)]
-    bad = known["outcome"].isin(BAD)
+    bad = known["outcome"].isin(BROKEN)
     said = [
         *metric_sentences(found, [STUDY], both, design),
         *(divided(known, axis, bad, found, {}) if bad.any() else []),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, present_levels
 from analysis.load.study import Study
 from analysis.page import words
@@ -120,7 +120,7 @@ def divergence_sentences(
     the axis leaves out zero.
     """
     trials = trials[divergence_known(trials)]
-    bad = trials["outcome"].isin(BAD)
+    bad = trials["outcome"].isin(BROKEN)
     if not bad.any():
         return []
     compared = [each for each in factors if each.kind == "choice" and len(present_levels(trials, each)) > 1]
@@ -187,7 +187,7 @@ def decided_text(found: pd.DataFrame, axis: str) -> str:
 
 def cause_sentences(trials: pd.DataFrame) -> list[str]:
     """Why trials diverged, where their records say so."""
-    bad = trials[trials["outcome"].isin(BAD)]
+    bad = trials[trials["outcome"].isin(BROKEN)]
     recorded = bad["outcome_cause"].dropna()
     if recorded.empty:
         return []
@@ -205,7 +205,7 @@ def in_all(number: int) -> str:
 
 def cure_sentences(trials: pd.DataFrame) -> list[str]:
     """Under which remedies the captured step succeeds: in every trial, else the one that works most often."""
-    bad = trials[trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()]
+    bad = trials[trials["outcome"].isin(BROKEN) & trials["outcome_cause"].notna()]
     counts, gaps = (Counter(names_in(bad[column])) for column in ("outcome_remedies", "outcome_untried"))
     total = len(bad)
     if not counts:

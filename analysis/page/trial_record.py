@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load.columns import TRIAL_COLUMNS, setting_of
-from analysis.load.contract import BAD, CODE, OWN
+from analysis.load.contract import BROKEN, CODE, OWN
 from analysis.load.json_files import current, is_number, read_object, scalar
 from analysis.load.study import Study
 from analysis.load.trial import untried
@@ -72,7 +72,7 @@ def chosen_trials(ranked: pd.DataFrame) -> pd.DataFrame:
 
     The best, then those that diverged or froze, then the others by rank.
     """
-    bad = ranked["outcome"].isin(BAD).to_numpy()
+    bad = ranked["outcome"].isin(BROKEN).to_numpy()
     place = np.arange(len(ranked))
     first = np.lexsort((place, ~(bad | (place < BEST_PARTS)), place >= BEST_PARTS))
     return ranked.iloc[np.sort(first[:MOST_PARTS])]

@@ -5,27 +5,7 @@ As trials/measurements.py has it, which the analysis does not import; tests/test
 
 from collections.abc import Iterable, Mapping
 
-from analysis.load.contract import OWN
-
-LOSS = ("loss", "focal_gamma", "hard_fraction", "batch_size")
-READ_BY_LOSS = {
-    "focal_gamma": ("focal",),
-    "hard_fraction": ("hard_bce",),
-    "batch_size": ("dice", "bce_dice", "hard_bce"),
-}
-MASKS = ("border", "image_size")
-PICTURES = (
-    *("train_limit", "augment", "flip_p", "rotate90_p", "crop_scale_min", "affine_p", "blur_p"),
-    *("elastic_p", "elastic_alpha", "elastic_sigma"),
-)
-DEPENDS_ON = {
-    "train_loss": (*LOSS, *MASKS, *PICTURES),
-    "val_loss": (*LOSS, *MASKS),
-    "val_dice": MASKS,
-    "val_dice_soft": ("batch_size", *MASKS),
-    "val_iou": MASKS,
-    "val_bce": MASKS,
-}
+from analysis.load.contract import DEPENDS_ON, OWN, READ_BY_LOSS
 
 
 def incomparable_along(metric: str, varied: Iterable[str], loss: str | None) -> list[str]:

@@ -18,7 +18,7 @@ from math import nan
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, present_levels
 from analysis.stats import intervals
 from analysis.stats.designs import Design
@@ -117,12 +117,12 @@ def metric_row(
 
 def start_row(trials: pd.DataFrame, what: str, sides: Sides, design: Design) -> dict:
     """What a row of COLUMNS has before anything is estimated: names, counts of trials by side, of those that broke
-    (BAD) and of those of which it is not known."""
+    (BROKEN) and of those of which it is not known."""
     row = {"what": what, "axis": sides.axis, "level_a": sides.a, "level_b": sides.b, "kind": design.word}
     row |= {"is_interaction": False, "is_paired": sides.is_paired, "reason": "", "agree": None}
     for side, own in (("a", sides.all_a), ("b", sides.all_b)):
         ends = trials["outcome"][own["place"]]
-        row |= {f"num_{side}": len(own), f"num_broken_{side}": int(ends.isin(BAD).sum())}
+        row |= {f"num_{side}": len(own), f"num_broken_{side}": int(ends.isin(BROKEN).sum())}
         row |= {f"num_unknown_{side}": int((~divergence_known(trials.loc[own["place"]])).sum())}
     return row
 
@@ -135,7 +135,7 @@ def paired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: li
     more = {"num_pairs": len(found), "num_left_out": whole - len(found), "num_seeds": num_seeds(found)}
     more |= {"num_settings": found["cell"].nunique()}
     as_started = {}
-    num_broken = int(trials["outcome"][pd.unique(started[["a", "b"]].to_numpy().ravel())].isin(BAD).sum())
+    num_broken = int(trials["outcome"][pd.unique(started[["a", "b"]].to_numpy().ravel())].isin(BROKEN).sum())
     if num_broken and len(all_of) >= FEWEST_PAIRS:
         judged = paired_mean(all_of, sides.num_seeds)
         as_started = started_numbers(judged, all_of["value_a"], all_of["value_b"], num_broken, len(all_of))
@@ -163,7 +163,7 @@ def unpaired_row(trials: pd.DataFrame, reached: Reached, sides: Sides, factors: 
     row |= {"first_epoch": a["epoch"].min(), "last_epoch": a["epoch"].max(), "num_a": len(a), "num_b": len(b)}
     row |= values_of(a["value"], b["value"]) | {"num_seeds": num_seeds(pd.concat([a, b]))}
     row |= {"probability_a_better": better_of_all(a["value"].to_numpy(), b["value"].to_numpy(), reached.mode)}
-    num_broken = int(trials["outcome"][values["started"]["place"]].isin(BAD).sum())
+    num_broken = int(trials["outcome"][values["started"]["place"]].isin(BROKEN).sum())
     if not num_broken:
         return row
     all_a, all_b = (values["started"][values["started"]["side"] == side] for side in "ab")
@@ -252,7 +252,7 @@ def divergence_row(trials: pd.DataFrame, sides: Sides, design: Design) -> dict:
     Where trials were pruned it is too low by what pruning took away.
     """
     row = start_row(trials, "divergence", sides, design)
-    bad, known = trials["outcome"].isin(BAD), divergence_known(trials)
+    bad, known = trials["outcome"].isin(BROKEN), divergence_known(trials)
     if sides.is_paired:
         pairs = sides.pairs
         is_known = known[pairs["a"]].to_numpy() & known[pairs["b"]].to_numpy()

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, present_levels
 from analysis.stats.ranking import name_hash
 from analysis.stats.scores import measured
@@ -50,7 +50,7 @@ def medians(curves: pd.DataFrame, trials: pd.DataFrame, factor: Factor | None) -
     would move because the worse trials leave. An epoch that one of them did not measure is left out.
     """
     level = pd.Series(ALL, trials.index) if factor is None else levels(trials, factor)
-    has_begun = trials["folder"].isin(curves["folder"]) | trials["outcome"].isin(BAD)
+    has_begun = trials["folder"].isin(curves["folder"]) | trials["outcome"].isin(BROKEN)
     begun = level[has_begun].value_counts()
     found = [level_medians(own, name, int(begun[name])) for name, own in curves.groupby("level", sort=True)]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=list(MEDIANS))
@@ -87,7 +87,7 @@ def curve_ends(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
 def num_without_curve(curves: pd.DataFrame, trials: pd.DataFrame) -> int:
     """Diverged and frozen trials without a row in curves: they have no curve, and no cross either."""
-    return int((~trials["folder"].isin(curves["folder"]) & trials["outcome"].isin(BAD)).sum())
+    return int((~trials["folder"].isin(curves["folder"]) & trials["outcome"].isin(BROKEN)).sum())
 
 
 def curve_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:

@@ -6,7 +6,7 @@ A guard shows what it is worth after an event: whether the run lives on to its l
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN, CUT
 from analysis.load.factors import Factor, numbers
 from analysis.load.labels import label
 from analysis.stats.scores import flag
@@ -18,7 +18,6 @@ GUARDS = {  # settings that guard a run, and the value that is no guard (trials/
     "guard_statistics": False,
     "on_divergence": "stop",
 }
-CUT = ("pruned", "failed", "out_of_memory", "interrupted", "running")  # how such a run would have ended is not known
 COLUMNS = (
     *("guards", "num_trials", "num_with_event", "num_lived", "num_broke", "num_cut"),
     *("median_end_after_event", "median_end_without_event"),
@@ -52,7 +51,7 @@ def fates(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str) -> pd.DataFra
     if {"num_steps", "num_skipped_steps"} <= set(own):
         finite &= ~(own["num_steps"] <= own["num_skipped_steps"]).to_numpy()
     cut = trials["outcome"].isin(CUT).to_numpy()
-    met = trials["folder"].isin(event_counts(epochs).index) | trials["outcome"].isin(BAD)
+    met = trials["folder"].isin(event_counts(epochs).index) | trials["outcome"].isin(BROKEN)
     met |= numbers(trials, "outcome_event_epoch").notna()
     score = own[metric].to_numpy(float) if metric in own else np.full(len(trials), np.nan)
     lived = ended & finite & ~cut

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, numbers, present_levels
 from analysis.stats.outcomes import divergence_known
 from analysis.stats.ranking import name_hash
@@ -180,5 +180,5 @@ def metric_target(trials: pd.DataFrame, epochs: pd.DataFrame, metric: str, mode:
 def divergence_target(trials: pd.DataFrame) -> Target:
     """1 for the trials that diverged or froze, 0 for the others that came to an end (pruned ones too)."""
     is_known = divergence_known(trials)
-    values = trials["outcome"].isin(BAD).astype(float).where(is_known)
+    values = trials["outcome"].isin(BROKEN).astype(float).where(is_known)
     return Target("divergence", values, num_left_out=int((~is_known).sum()))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from analysis.load.contract import BAD, OUTCOMES
+from analysis.load.contract import BROKEN, OUTCOMES, WHOLE
 from analysis.load.factors import Factor, numbers, settings_columns
 
 
@@ -19,15 +19,15 @@ def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
 
 def divergence_known(trials: pd.DataFrame) -> pd.Series:
     """Whether it is known of each trial if it diverged: it did, or it ended otherwise and its curve was read."""
-    ended = trials["outcome"].isin(["completed", "pruned"]) & ~numbers(trials, "num_epochs").eq(0)
-    return trials["outcome"].isin(BAD) | ended
+    ended = trials["outcome"].isin(WHOLE) & ~numbers(trials, "num_epochs").eq(0)
+    return trials["outcome"].isin(BROKEN) | ended
 
 
 def unknown_divergences(trials: pd.DataFrame) -> dict[str, int]:
     """How many trials it is not known of, by how they ended: {"failed": 2, "completed without a curve": 1}."""
     counts = trials.loc[~divergence_known(trials), "outcome"].value_counts()
     order = [*OUTCOMES, *sorted(set(counts.index) - set(OUTCOMES))]
-    ended = {name: f"{name} without a curve" for name in ("completed", "pruned")}
+    ended = {name: f"{name} without a curve" for name in WHOLE}
     return {ended.get(name, name.replace("_", " ")): int(counts[name]) for name in order if name in counts}
 
 
@@ -37,7 +37,7 @@ WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "out
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
     """A row a diverged or frozen trial, the earliest first: columns for its settings, when and where it was seen, and
     why, where that is known."""
-    found = trials[trials["outcome"].isin(BAD)]
+    found = trials[trials["outcome"].isin(BROKEN)]
     found = found.assign(outcome_epoch=event_epochs(found).astype(object))
     found = found.sort_values(["outcome_epoch", "outcome_step", "folder"], key=sortable, na_position="last")
     seen = ["outcome_epoch", "outcome_step", "outcome_where"]
@@ -55,13 +55,13 @@ def event_epochs(trials: pd.DataFrame) -> pd.Series:
 
 def causes(trials: pd.DataFrame) -> dict[str, int]:
     """How many diverged trials have which cause, the commonest first; those without an account are left out."""
-    found = trials.loc[trials["outcome"].isin(BAD), "outcome_cause"]
+    found = trials.loc[trials["outcome"].isin(BROKEN), "outcome_cause"]
     return {str(cause): int(number) for cause, number in found.value_counts().items()}
 
 
 def common_remedies(trials: pd.DataFrame) -> list[str]:
     """What worked in the captured step of every trial that has an account of its divergence."""
-    bad = trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()
+    bad = trials["outcome"].isin(BROKEN) & trials["outcome_cause"].notna()
     told = trials.loc[bad, "outcome_remedies"].fillna("")
     sets = [set(names.split(", ")) - {""} for names in told]
     return sorted(set.intersection(*sets)) if sets else []

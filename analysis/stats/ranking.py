@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, numbers, present_levels, settings_columns
 from analysis.load.labels import label
 from analysis.stats.outcomes import divergence_known
@@ -73,7 +73,7 @@ def level_summary(ranked: pd.DataFrame, factor: Factor, metric: str) -> pd.DataF
                 "lowest": values.min() if len(values) else np.nan,
                 "highest": values.max() if len(values) else np.nan,
                 "num_pruned": int((group["outcome"] == "pruned").sum()),
-                "num_diverged": int(group["outcome"].isin(BAD).sum()),
+                "num_diverged": int(group["outcome"].isin(BROKEN).sum()),
                 "num_unknown": int((~divergence_known(group)).sum()),  # whether they would have diverged
             }
         )

@@ -11,11 +11,10 @@ from math import nan
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN, UNMEASURED
 from analysis.stats.scores import measured
 
 FARTHEST = 2**32  # more epochs than any run has
-UNMEASURED = (*BAD, "failed", "out_of_memory")  # their best is not what their settings reach
 KEPT = 0.75  # of each level's trials, at least, have come to the epoch at which all are compared
 SCORES = ("dice", "iou", "accuracy", "auc", "f1")  # in the name of a metric from 0 to 1
 
@@ -65,7 +64,7 @@ def paired_values(trials: pd.DataFrame, reached: Reached, pairs: pd.DataFrame) -
     folder = trials["folder"]
     ends = {side: trials["outcome"][pairs[side]].to_numpy() for side in "ab"}
     last = {side: reached.last.reindex(folder[pairs[side]]).to_numpy(float) for side in "ab"}
-    broke = {side: np.isin(ends[side], BAD) for side in "ab"}
+    broke = {side: np.isin(ends[side], BROKEN) for side in "ab"}
     has_value = {side: ~np.isin(ends[side], UNMEASURED) & np.isfinite(last[side]) for side in "ab"}
     finished = has_value["a"] & has_value["b"]
     started = (has_value["a"] | broke["a"]) & (has_value["b"] | broke["b"])
@@ -96,7 +95,7 @@ def unpaired_values(trials: pd.DataFrame, reached: Reached, sides: dict[str, pd.
     ends = [last[has_value & (found["side"] == side).to_numpy()] for side in sides]
     epoch = min((horizon(each) for each in ends if len(each)), default=0)
     finished = has_value & (last >= epoch)
-    lost = outcome.isin(BAD).to_numpy()
+    lost = outcome.isin(BROKEN).to_numpy()
     value = np.full(len(found), nan)
     value[finished] = reached.at(folder[finished], pd.Series(np.full(finished.sum(), epoch)))
     value[lost] = reached.worst(folder[lost])

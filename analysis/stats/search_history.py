@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, numbers, present_levels
 from analysis.stats.scores import measured, objectives
 
@@ -127,7 +127,7 @@ def boundary(places: pd.DataFrame, *, log: bool, is_choice: bool) -> pd.DataFram
     """
     from sklearn.linear_model import LogisticRegression  # a second to import, and seldom needed
 
-    bad = places["outcome"].isin(BAD).to_numpy()
+    bad = places["outcome"].isin(BROKEN).to_numpy()
     nothing = pd.DataFrame({"x": [], "y": []})
     if min(bad.sum(), (~bad).sum()) < 5 or places["x"].nunique() < 3:
         return nothing

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, present_levels
 from analysis.stats.intervals import NORMAL_QUANTILE, share_interval
 from analysis.stats.outcomes import divergence_known, event_epochs
@@ -33,7 +33,7 @@ class Ends:
 def ends_of(trials: pd.DataFrame) -> Ends:
     """Of each trial. One that began no epoch has epoch 0: it was never at risk."""
     outcome = trials["outcome"]
-    how = np.select([outcome.isin(BAD), outcome == PRUNED], [DIVERGED, PRUNED], CENSORED)
+    how = np.select([outcome.isin(BROKEN), outcome == PRUNED], [DIVERGED, PRUNED], CENSORED)
     trained = pd.to_numeric(trials["num_epochs"]).fillna(0).to_numpy("int64")
     said = event_epochs(trials).to_numpy(float)
     broke = np.where(np.isfinite(said), said, trained + 1)  # an epoch that ended in NaN is not among those trained
@@ -150,7 +150,7 @@ def without_pruning(ends: Ends) -> float:
 def epochs_spent(trials: pd.DataFrame) -> pd.DataFrame:
     """What divergence cost, a row a diverged or frozen trial: trial, first_sign and event (epochs), epochs_after
     (trained from the first sign to the event) and epochs_saved (left of those planned when it was stopped)."""
-    bad = trials[trials["outcome"].isin(BAD)]
+    bad = trials[trials["outcome"].isin(BROKEN)]
     first, event, planned = (
         pd.to_numeric(bad[name], errors="coerce").astype(float) if name in bad else pd.Series(math.nan, bad.index)
         for name in ("outcome_first_epoch", "outcome_epoch", "epochs")

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.figures import canvas, divergence
 from analysis.figures.canvas import colours_of
 from analysis.figures.places import draw_outcomes
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, levels, numbers, present_levels, settings_columns
 from analysis.load.layers import Headroom, read_headroom
 from analysis.load.study import Study
@@ -25,7 +25,7 @@ def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Pict
     """Where in the space trials diverged: learning rate against another axis. None where the rate is no axis."""
     lr = next((factor for factor in factors if factor.name == "lr"), None)
     places, ticks, title = outcome_places(trials, factors)
-    bad = places.loc[places["outcome"].isin(BAD), "x"]
+    bad = places.loc[places["outcome"].isin(BROKEN), "x"]
     known = places[places["is_known"]]
     if lr is None or bad.empty:
         return []
@@ -175,7 +175,7 @@ def incidence_picture(trials: pd.DataFrame, factor: Factor, factors: list[Factor
 
 def cause_tables(trials: pd.DataFrame, factors: list[Factor]) -> list[Table]:
     """How many diverged of which cause, by level. None where no account tells a cause."""
-    bad = trials[trials["outcome"].isin(BAD) & trials["outcome_cause"].notna()]
+    bad = trials[trials["outcome"].isin(BROKEN) & trials["outcome_cause"].notna()]
     if bad.empty:
         return []
     rows = []
@@ -196,7 +196,7 @@ def cause_tables(trials: pd.DataFrame, factors: list[Factor]) -> list[Table]:
 
 def strip_pictures(study: Study) -> list[Picture]:
     """Of each cause the earliest trial whose layers were recorded, as a strip of its layers over the epochs."""
-    bad = study.trials[study.trials["outcome"].isin(BAD)]
+    bad = study.trials[study.trials["outcome"].isin(BROKEN)]
     order = bad["outcome_cause"].fillna("no recorded cause").value_counts().index[:MOST_STRIPS]
     found = []
     for cause in order:
@@ -237,7 +237,7 @@ def scale_picture(study: Study) -> list[Picture]:
         return []
     drawn = canvas.drawn(divergence.draw_scales, traces, rows=2, height_in=5.0)
     ends = traces.groupby("folder").tail(1)
-    low, high, bad = ends["loss_scale"].min(), ends["loss_scale"].max(), int(ends["outcome"].isin(BAD).sum())
+    low, high, bad = ends["loss_scale"].min(), ends["loss_scale"].max(), int(ends["outcome"].isin(BROKEN).sum())
     first = f" At most {MOST_TRACES} are drawn, those that diverged first." if len(ends) == MOST_TRACES else ""
     return [
         Picture(
@@ -258,7 +258,7 @@ def scale_traces(trials: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     found = epochs[epochs["loss_scale"] > 0]
     outcome = trials.set_index("folder")["outcome"]
-    bad = outcome.isin(BAD)
+    bad = outcome.isin(BROKEN)
     names = [*outcome.index[bad], *outcome.index[~bad]]
     having = set(found["folder"])
     kept = [name for name in names if name in having][:MOST_TRACES]

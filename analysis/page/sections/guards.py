@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor
 from analysis.load.study import Study
 from analysis.page.blocks import Items, Section, Table
@@ -59,7 +59,7 @@ def guard_sentences(found: GuardFindings, num_runs: int) -> list[str]:
 def flagged(study: Study) -> list[str]:
     """Of runs that lived and are called diverged all the same."""
     lived = fates(study.trials, study.epochs, study.metric)["fate"].eq("lived")
-    number = int((lived & study.trials["outcome"].isin(BAD)).sum())
+    number = int((lived & study.trials["outcome"].isin(BROKEN)).sum())
     if not number:
         return []
     runs = "A run that lived" if number == 1 else f"{number} runs that lived"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.load.columns import setting_of
-from analysis.load.contract import BAD
+from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor
 from analysis.load.labels import label
 from analysis.page import words
@@ -49,7 +49,7 @@ def left_out(parts: list[TrialPart], ranked: pd.DataFrame) -> str:
     rest = len(ranked) - len(parts)
     if not rest:
         return ""
-    bad = int(ranked["outcome"].isin(BAD).sum()) - sum(part.outcome in BAD for part in parts)
+    bad = int(ranked["outcome"].isin(BROKEN).sum()) - sum(part.outcome in BROKEN for part in parts)
     shown = {part.folder for part in parts}
     unknown = sum(unknown_divergences(ranked[~ranked["folder"].isin(shown)]).values())
     of_them = f", {bad} of them diverged or frozen" if bad else "" if unknown else ", none of them diverged"
@@ -84,7 +84,7 @@ def headline(part: TrialPart, metric: str) -> str:
     rank, best = part.row.get("rank"), part.row.get(f"best_{metric}")
     scored = [f"rank {rank}", f"best {metric} {show(best, metric)}"] if pd.notna(rank) else ["no score"]
     cause = part.account.get("cause")
-    after = ": " if part.outcome in BAD else " after "
+    after = ": " if part.outcome in BROKEN else " after "
     outcome = words.outcome(part.outcome) + (f"{after}{words.cause(str(cause))}" if cause else "")
     return " · ".join([part.name, *scored, outcome])
 
@@ -98,7 +98,7 @@ def ending(part: TrialPart, metric: str) -> str:
     meaning = OUTCOMES.get(part.outcome, "no known outcome")
     sentence = f"{words.outcome(part.outcome).capitalize()} ({meaning})"
     sentence += f", {', '.join(seen)}" if seen and part.outcome != "completed" else ""
-    sentence += f": {shown}." if shown and part.outcome in BAD else "."
+    sentence += f": {shown}." if shown and part.outcome in BROKEN else "."
     sentence += survived(part)
     error = [str(row[name]) for name in ("error_type", "error_text") if pd.notna(row.get(name))]
     sentence += f" {': '.join(error)}." if error else ""
@@ -112,7 +112,7 @@ def ending(part: TrialPart, metric: str) -> str:
 
 def survived(part: TrialPart) -> str:
     """Of a run that met an event and did not end by it."""
-    if not part.account or part.outcome in BAD:
+    if not part.account or part.outcome in BROKEN:
         return ""
     seen = words.event(part.account.get("where"))
     return f" It went on after an event in epoch {show(part.account.get('epoch'))}{': ' + seen if seen else ''}."
@@ -122,7 +122,7 @@ def why(part: TrialPart) -> list[Block]:
     """The diagnosis and its evidence; or, of a trial that diverged, that there is none."""
     told, facts = diagnosis(part.account), evidence(part.account)
     if not told:
-        return [Text("Why it diverged is not recorded: no divergence.json.")] if part.outcome in BAD else []
+        return [Text("Why it diverged is not recorded: no divergence.json.")] if part.outcome in BROKEN else []
     return [Pairs(worded(told)), *([Details("Evidence", [Pairs(facts)])] if facts else [])]
 
 
@@ -169,6 +169,6 @@ def links(part: TrialPart) -> list[Block]:
     made: list[Block] = [Link(f"Its folder, {part.folder}", f"../{part.folder}/")] if part.is_here else []
     if part.capsule:
         made.append(Link("Its capsule", f"../{part.folder}/{part.capsule}/"))
-    elif part.outcome in BAD and part.is_ours:
+    elif part.outcome in BROKEN and part.is_ours:
         made.append(Text("Its capsule is not here."))
     return made
