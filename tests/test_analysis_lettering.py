@@ -18,9 +18,10 @@ from analysis.figures import canvas, curves, divergence, lettering, search
 from analysis.load.factors import Factor, levels
 from analysis.load.labels import key_of
 from analysis.page.blocks import Section, Table
+from analysis.page.files import csv_of
 from analysis.page.markdown import inline
 from analysis.page.study_page import named_apart
-from analysis.report import csv_of, main
+from analysis.report import main
 from analysis.stats.curves import CurveFrames, curve_ends, medians
 from analysis.stats.search_history import scaled_range
 
