@@ -52,7 +52,7 @@ def test_every_p_of_a_page_is_corrected_with_all_others(pages, which):
 @pytest.mark.parametrize("which", ["report", "compare"])
 def test_the_caption_says_how_many_tests_are_corrected_for(pages, which):
     table = next(table for table in pages[which].blocks(Table) if table.name == "comparisons")
-    said = re.search(r"correction for (\d+) tests?,", table.caption)
+    said = re.search(r"Holm's method for (\d+) tests?,", table.caption)
     assert int(said[1]) == np.isfinite(table.frame["p_holm"].astype(float)).sum()
 
 

@@ -14,7 +14,7 @@ import pytest
 from foreign_fixtures import scored, write_experiment
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from analysis.figures import canvas, curves, divergence, lettering, search
+from analysis.figures import canvas, curves, divergence, lettering, places, search
 from analysis.load.factors import Factor, levels
 from analysis.load.labels import key_of
 from analysis.page.blocks import Section, Table
@@ -41,7 +41,7 @@ NAMES = [*(f"{place} {text}" for place, text in enumerate(NASTY)), "", " "]
 def laid_out(draw, *frames, **how):
     """The figure, after a look that all of it lies on it."""
     with matplotlib.rc_context(canvas.STYLE | {"font.family": lettering.families()}):
-        figure = canvas.laid_out(draw, *frames, **{"rows": 1, "panels": 1, "height_in": 4.0} | how)
+        figure, _ = canvas.laid_out(draw, *frames, **{"rows": 1, "panels": 1, "height_in": 4.0} | how)
         box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
     width, height = figure.get_size_inches()
     assert (box.x0, box.y0) >= (-0.02, -0.02)
@@ -79,9 +79,9 @@ def test_a_legend_of_many_levels_stays_on_its_figure_and_counts_the_rest():
 
 
 def test_nasty_ticks_and_axes_stay_on_their_figure():
-    places = pd.DataFrame({"x": 1.0, "y": range(len(NAMES)), "outcome": "completed"})
+    trials = pd.DataFrame({"x": 1.0, "y": range(len(NAMES)), "outcome": "completed", "trial": "a"})
     edge = pd.DataFrame({"x": [], "y": []})
-    laid_out(places.draw_outcomes, places, edge, name=NASTY[5], ticks=NAMES, ylabel=NASTY[2], log=False)
+    laid_out(places.draw_outcomes, trials, edge, name=NASTY[5], ticks=NAMES, ylabel=NASTY[2], log=False)
     frames = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.0]]), np.array([1.0, 2.0])
     ticks = [[(place / 10, name) for place, name in enumerate(NAMES)]] * 3
     laid_out(search.draw_parallel, (*frames, ticks), names=[NASTY[5], NASTY[2], NASTY[0]], metric=NASTY[6], mode="min")

@@ -114,7 +114,7 @@ def test_predictions_beside_each_other_say_how_long_each_trial_trained_and_its_s
     means = [read_scores(trial_folder(tmp_path, number) / "best_validation.csv")["dice"].mean() for number in (0, 1)]
     for name, trial, length, mean in zip(("deconv", "bilinear"), "01", (9, 3), means, strict=True):
         said = f"{name} (trial a1b2c_0000{trial} at epoch 17 of the {length} it trained, mean Dice {mean:.3f})"
-        assert said in picture.caption  # the fixture's files say epoch 17
+        assert said in picture.alt  # the fixture's files say epoch 17
     assert "They did not train equally long" in picture.caption
 
 

@@ -13,7 +13,7 @@ from analysis.page.blocks import Beside, Block, Items, Picture, Section, Table, 
 from analysis.page.comparability import comparability_gaps
 from analysis.page.headline import asked_about, broken_sentences, headline
 from analysis.page.sections.guards import GuardFindings, guard_sentences
-from analysis.page.verdict import verdict_sentences
+from analysis.page.verdict import uncompared_sentences, verdict_sentences
 from analysis.stats.designs import Design
 
 THIN_AND_BOLD = "Thin lines are trials; a bold line is the median of the same trials at every epoch."
@@ -40,7 +40,7 @@ def answer_of(
     compared = found.loc[found["what"].eq(study.metric) & found["difference"].notna(), "axis"]
     others = sentences(facts, factors, set(compared))
     best = [each for each in others if each.startswith(("The best trial", "No trial has a finite"))]
-    top = list(dict.fromkeys([*first, *broken, *best[:1]])) or others[:1]
+    top = list(dict.fromkeys([*first, *broken, *best[:1], *uncompared_sentences(study, asked, found)])) or others[:1]
     top = [" ".join([*top[:1], *filter(None, [study.guess])]), *top[1:]]
     incomparable = comparability_gaps(study.metric, study)
     rest = [each for each in dict.fromkeys([*verdict, *whole, *others]) if each not in (*top, *best[:1])]

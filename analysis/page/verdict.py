@@ -13,14 +13,13 @@ from analysis.stats.designs import Design
 
 def verdict_sentences(study: Study, asked: Factor | None, found: pd.DataFrame, design: Design) -> list[str]:
     """One sentence on the asked axis, by the comparison that is clearest; none where there is no axis to answer for."""
-    names = present_levels(study.trials, asked) if asked else []
-    if asked is None or len(names) < 2:
+    if asked is None:
         return []
-    rows = found[found["what"].eq(study.metric) & found["axis"].eq(asked.name) & ~found["is_interaction"].eq(True)]
+    names = present_levels(study.trials, asked)
+    rows = rows_of(study, asked, found)
     known = rows[rows["difference"].notna()]
     if known.empty:
-        why = next(iter(rows["reason"].dropna()), "")
-        return [f"{opened(asked)} cannot be compared yet{': ' + why if why else ''}."]
+        return []
     ordered = known.assign(open=~known["decided"]).sort_values(["open", "p"], kind="stable")
     row = ordered.to_dict("records")[0]
     better, worse, sign = ahead(row, study.mode)
@@ -35,6 +34,22 @@ def verdict_sentences(study: Study, asked: Factor | None, found: pd.DataFrame, d
         f"Trials with {levels[0]} reached a better {study.metric} than those with {levels[1]}: {by}. That is an"
         f" association; {asked.title} need not be the reason."
     ]
+
+
+def uncompared_sentences(study: Study, asked: Factor | None, found: pd.DataFrame) -> list[str]:
+    """Why the levels of the asked axis cannot be compared; none where they can, or where there are no two."""
+    if asked is None or len(present_levels(study.trials, asked)) < 2:
+        return []
+    rows = rows_of(study, asked, found)
+    if rows["difference"].notna().any():
+        return []
+    why = next((reason for reason in rows["reason"].dropna() if reason), "")
+    return [f"{opened(asked)} cannot be compared yet{': ' + why if why else ''}."]
+
+
+def rows_of(study: Study, asked: Factor, found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of found that compare levels of the axis by the study's metric."""
+    return found[found["what"].eq(study.metric) & found["axis"].eq(asked.name) & ~found["is_interaction"].eq(True)]
 
 
 def between(row: dict, study: Study) -> str:

@@ -79,12 +79,17 @@ def side_by_side_pictures(study: Path, ranked: pd.DataFrame, factor: Factor) -> 
         for row in zip(*rows, strict=True)
     )
     whose = listed([f"{name} (trial {row['trial']})" for name, row in zip(names, best, strict=True)])
+    trials = [
+        f"{name} (trial {row['trial']} at epoch {seen.epoch} of the {length} it trained, mean Dice"
+        f" {seen.mean_dice:.3f})"
+        for name, row, seen, length in zip(names, best, found, lengths, strict=True)
+    ]
     uneven = " They did not train equally long, which is a part of the difference." if len(set(lengths)) > 1 else ""
     return [
         Picture(
             f"predictions_by_{slug(factor.name)}",
             f"The same images, by {whose}. They are the median and the worst image of the first.{uneven}",
-            f"Dice of the same images, {told}.",
+            f"Dice of the same images, {told}; by {listed(trials)}.",
             drawn,
         )
     ]
