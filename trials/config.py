@@ -10,8 +10,8 @@ from typing import Any
 from trials.data.augment import AUGMENTS
 from trials.data.loader import BORDERS
 from trials.data.mask_files import MASK_ORIENTATIONS, parse_foreground
-from trials.data.picture_files import parse_range
 from trials.data.sources import DATASETS
+from trials.data.value_ranges import parse_range
 from trials.guards import ON_DIVERGENCE
 from trials.losses import LOSSES
 from trials.measurements import METRICS

@@ -25,7 +25,8 @@ from trials.config import TrialConfig
 from trials.data.listing import list_pictures
 from trials.data.loader import evaluation_batches, split_indices, to_batch
 from trials.data.pairing import match
-from trials.data.picture_files import as_rgb, read_picture
+from trials.data.picture import as_rgb
+from trials.data.picture_files import read_picture
 from trials.data.prepared import resize
 from trials.data.sources import BACKGROUND, BORDER, PET, SPLITS, Reading, read_pair
 from trials.evaluation import evaluate, write_scores

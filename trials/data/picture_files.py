@@ -1,6 +1,5 @@
 """Image files of others, decoded to uint8 and turned upright; a file that cannot be is named, with the reason."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,14 +7,14 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
+from trials.data.arrays import load_array, read_array
 from trials.data.listing import ARRAY_SUFFIX, HEIC_HINT
+from trials.data.picture import Picture, with_channels
+from trials.data.value_ranges import own_range, parse_range
 
-PERCENTILES = (0.1, 99.9)  # of a picture's own values: what black and white are in one of more than 8 bits
-MANY_VALUES = 16  # from which on a picture's values are measurements, rather than a few classes
 REDUCED_OR_MASK_PAGE = 1 | 4  # bits of TIFF's NewSubfileType
 TIFF_SUBFILE_TYPE, TIFF_PHOTOMETRIC, MIN_IS_WHITE = 254, 262, 0
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")  # of Pillow, and I;16 in its kinds
-NUMBER = r"-?\d+(?:\.\d+)?"
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,6 @@ class Decoded:
     remarks: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Picture:
-    """uint8 [H, W, C], upright; the EXIF orientation it was turned by; what a user should know of how it was read."""
-
-    image_HWC: np.ndarray
-    orientation: int
-    remarks: tuple[str, ...] = ()
-
-
 def read_picture(path: Path, value_range: str = "", channels: int = 3) -> Picture:
     """The file as uint8 [H, W, channels]. ValueError names a file that cannot be read, and why.
 
@@ -54,7 +44,7 @@ def read_picture(path: Path, value_range: str = "", channels: int = 3) -> Pictur
     one, is then taken for missing and left out. What is transparent is shown on white.
     """
     if path.suffix.lower() == ARRAY_SUFFIX:
-        return _read_array(path, value_range, channels)
+        return read_array(path, value_range, channels)
     decoded = decode(path, "image")
     remarks = list(decoded.remarks)
     if decoded.deep:
@@ -72,7 +62,7 @@ def read_picture(path: Path, value_range: str = "", channels: int = 3) -> Pictur
 def channels_of(path: Path) -> int:
     """1 for grey, 3 for colours, n for an array [H, W, n]; by the file's head. 3 for a file that cannot be read."""
     if path.suffix.lower() == ARRAY_SUFFIX:
-        shape = _load_array(path).shape
+        shape = load_array(path).shape
         return 1 if len(shape) == 2 else shape[2]
     try:
         with Image.open(path) as image:
@@ -83,58 +73,6 @@ def channels_of(path: Path) -> int:
     except Exception as error:  # noqa: BLE001  what is damaged is said by those who decode it
         is_floats = isinstance(error, Image.UnidentifiedImageError) and _tiff_of_floats(path) is not None
         return 1 if is_floats else 3
-
-
-def with_channels(image_HWC: np.ndarray, channels: int, path: Path) -> np.ndarray:
-    """uint8 [H, W, C] with as many channels: grey repeated, colours as their luma (ITU-R BT.601).
-
-    Raises ValueError, naming the file, where that is not what is wanted.
-    """
-    own = image_HWC.shape[2]
-    if own == channels:
-        return np.ascontiguousarray(image_HWC)
-    if (own, channels) == (1, 3):
-        return np.repeat(image_HWC, 3, axis=2)
-    if (own, channels) == (3, 1):
-        return cv2.cvtColor(np.ascontiguousarray(image_HWC), cv2.COLOR_RGB2GRAY)[..., None]
-    raise ValueError(
-        f"{path}: has {own} channels, and in_channels={channels} (--set in_channels={own}, or leave it out)"
-    )
-
-
-def as_rgb(image_HWC: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, C] as it is shown, [H, W, 3]: grey as grey, of more than three channels the first three."""
-    if image_HWC.shape[2] >= 3:
-        return image_HWC[..., :3]
-    return np.repeat(image_HWC[..., :1], 3, axis=2)
-
-
-def _load_array(path: Path) -> np.ndarray:
-    """Memory-mapped; ValueError names a file that is no array of numbers [H, W] or [H, W, C]."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: not a readable array ({error}); save it with numpy.save") from None
-    if array.ndim not in (2, 3) or 0 in array.shape or array.dtype.kind not in "uifb":
-        raise ValueError(f"{path}: an array of {array.dtype} {list(array.shape)}; wanted: numbers [H, W] or [H, W, C]")
-    return array
-
-
-def _read_array(path: Path, value_range: str, channels: int) -> Picture:
-    samples = np.array(_load_array(path))
-    samples = samples if samples.ndim == 3 else samples[..., None]
-    if samples.dtype == np.uint8:
-        return Picture(with_channels(samples, channels, path), 1)
-    if not np.isfinite(samples).all():
-        raise ValueError(f"{path}: holds values that are not finite (NaN or infinite); replace them")
-    scaled = np.empty(samples.shape, np.uint8)
-    for channel in range(samples.shape[2]):
-        own = samples[..., channel].astype(np.float64)
-        low, high = parse_range(value_range) or _own_range(own)[:2]
-        scale = 255 / (high - low) if high > low else 0.0
-        scaled[..., channel] = np.rint(np.clip((own - low) * scale, 0, 255))
-    how = f"from value_range={value_range}" if value_range else "each channel from its own 0.1 to 99.9 percentile"
-    return Picture(with_channels(scaled, channels, path), 1, (f"the array was scaled {how} to 0 to 255",))
 
 
 def decode(path: Path, what: str) -> Decoded:
@@ -186,16 +124,6 @@ def turn(array: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (2, 3, 6, 7):
         turned = turned[:, ::-1]
     return np.ascontiguousarray(turned)
-
-
-def parse_range(text: str) -> tuple[float, float] | None:
-    """The two numbers of value_range; None for an empty text. Raises ValueError, saying what is allowed."""
-    if not text:
-        return None
-    matched = re.fullmatch(rf"\s*({NUMBER})\s*,\s*({NUMBER})\s*", text)
-    if not matched or float(matched[1]) >= float(matched[2]):
-        raise ValueError(f"value_range={text!r}; allowed: LOW,HIGH, 0,4095 for one, or nothing (trials/config.py)")
-    return float(matched[1]), float(matched[2])
 
 
 def _orientation(image: Image.Image) -> tuple[int, bool]:
@@ -291,7 +219,7 @@ def _scaled_rgb(samples: np.ndarray, value_range: str, decoded: Decoded) -> tupl
     how = f"from value_range={value_range}"
     low, high = parse_range(value_range) or (0.0, 0.0)
     if not value_range:
-        low, high, how = _own_range(colours)
+        low, high, how = own_range(colours)
     scale = 255 / (high - low) if high > low else 0.0
     grey = np.clip((colours.astype(np.float64) - low) * scale, 0, 255)
     if decoded.inverted:
@@ -302,24 +230,3 @@ def _scaled_rgb(samples: np.ndarray, value_range: str, decoded: Decoded) -> tupl
     rgb = np.rint(grey).astype(np.uint8)
     rgb = rgb if rgb.ndim == 3 else np.repeat(rgb[..., None], 3, axis=2)
     return rgb, f"the image has more than 8 bits and was scaled {how} to 0 to 255"
-
-
-def _own_range(colours: np.ndarray) -> tuple[float, float, str]:
-    """The values that become black and white, and in words where they are from."""
-    how = "from its own 0.1 to 99.9 percentile"
-    valued = colours
-    for end, opposite in ((colours.min(), colours.max()), (colours.max(), colours.min())):
-        others = colours[colours != end]
-        if others.size and _is_no_data(end, opposite, others):
-            valued, how = others, "from its own 0.1 to 99.9 percentile, without a value far from all others,"
-    low, high = np.percentile(valued, PERCENTILES)
-    if high <= low:  # nearly all pixels are alike
-        low, high = valued.min(), valued.max()
-    return float(low), float(high), how
-
-
-def _is_no_data(end: np.generic, opposite: np.generic, others: np.ndarray) -> bool:
-    """Whether the lowest (or highest) value stands for no data: farther from all others than these are apart."""
-    nearest = others.min() if end < opposite else others.max()
-    far = abs(float(nearest) - float(end)) > abs(float(opposite) - float(nearest))
-    return far and len(np.unique(others)) >= MANY_VALUES

@@ -17,7 +17,8 @@ from trials.data.drawn import draw
 from trials.data.listing import Listing, list_pictures, some
 from trials.data.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
 from trials.data.pairing import match
-from trials.data.picture_files import channels_of, read_picture, with_channels
+from trials.data.picture import with_channels
+from trials.data.picture_files import channels_of, read_picture
 from trials.data.splits import SPLITS, by_table, every_tenth, names_look_grouped
 
 __all__ = ["BACKGROUND", "BORDER", "DATASETS", "PET", "SPLITS", "Pair", "Source", "read_pair"]
