@@ -6,7 +6,7 @@ import pytest
 from analysis_fixtures import completed, write_study
 
 from analysis import report
-from analysis.load.modes import MODES
+from analysis.load.contract import MODES
 from study.command_line import parser
 from study.run import _new_study
 

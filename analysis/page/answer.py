@@ -153,10 +153,12 @@ def test_sentence(facts: dict) -> str:
 def level_sentence(facts: dict, title: str, rows: list[dict]) -> str:
     """The medians of an axis's levels; rows: those of level_summary."""
     metric = facts["metric"]
+    broke = any(row["num_diverged"] for row in rows)
     parts = [
         f"{show(row[f'median_best_{metric}'], 'dice')} for {row['level']}"
-        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured; {row['num_diverged']} diverged"
-        f"{', ' + str(row['num_unknown']) + ' not known' if row['num_unknown'] else ''})"
+        f" ({row['num_measured']} of {count(row['num_trials'], 'trial')} measured"
+        f"{'; ' + str(row['num_diverged']) + ' diverged' if broke else ''}"
+        f"{', ' + str(row['num_unknown']) + ' not known' if broke and row['num_unknown'] else ''})"
         for row in rows
     ]
     return f"By {title}, the median of the trials' best {metric} is {listed(parts)}."

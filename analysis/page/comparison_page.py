@@ -13,7 +13,7 @@ from analysis.load.trial import FLAGS
 from analysis.page.blocks import Items, Page, Section, Table, Text
 from analysis.page.comparability import comparability_gaps
 from analysis.page.headline import divided, metric_sentences
-from analysis.page.sections.curves import HOW_TO_READ, curve_pictures
+from analysis.page.sections.curves import curve_pictures, how_to_read
 from analysis.page.sections.divergence import when_blocks
 from analysis.page.sections.effects import effect_section
 from analysis.page.wording import count, listed, show
@@ -180,7 +180,7 @@ def ended(one: Study, other: Study, names: tuple[str, str]) -> pd.DataFrame:
 def curve_blocks(both: Study, axis: Factor) -> list:
     """The curves by study, and how to read them; nothing where there are none."""
     pictures = curve_pictures(both.trials, both.epochs, [axis], both.metric)
-    return [Text(HOW_TO_READ), *pictures] if pictures else []
+    return [Text(how_to_read(both.trials)), *pictures] if pictures else []
 
 
 def missing(one: Study, other: Study, names: tuple[str, str]) -> list:

@@ -55,6 +55,13 @@ def has_ended(state: str, outcomes: Collection[str]) -> bool:
     return state in ("finished", "interrupted") or (state == "unknown" and "running" not in outcomes)
 
 
+def early_text(trials: pd.DataFrame) -> str:
+    """For the end of a caption: that early ends count, of those kinds that are there; trials: column outcome."""
+    kinds = {"stopped": "pruned", "diverged": "diverged"}
+    there = [word for word, outcome in kinds.items() if trials["outcome"].eq(outcome).any()]
+    return f"; a {listed(there, 'or')} trial counts with what it had reached" if there else ""
+
+
 def none_diverged(num_trials: int, unknown: dict[str, int], *, is_over: bool) -> str:
     """Where no trial is known to have diverged: of how many that is known."""
     num_unknown = sum(unknown.values())

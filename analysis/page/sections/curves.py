@@ -22,9 +22,12 @@ from analysis.stats.curves import (
 MOST_LINES = 300  # in a figure
 HOW_TO_READ = (
     "A thin line is a trial. A bold line is the median, up to the last epoch that at least half of the trials reached,"
-    " and at every epoch of the same trials; the band is their middle half. A cross is the last finite epoch of a"
-    " diverged trial, a dot the last epoch of a stopped one."
+    " and at every epoch of the same trials; the band is their middle half."
 )
+MARKS = {  # of the ends of lines, where a trial of this outcome is there
+    "diverged": " A cross is the last finite epoch of a diverged trial.",
+    "pruned": " A dot is the last epoch of a stopped trial.",
+}
 LOSSES = ("train_loss", "val_loss")
 
 
@@ -112,6 +115,11 @@ def last_medians(medians: pd.DataFrame, what: str) -> str:
     return f"Learning curves of {what}. Medians: {'; '.join(parts)}."
 
 
+def how_to_read(trials: pd.DataFrame) -> str:
+    """What the lines are, and the marks of those outcomes that are there; trials: column outcome."""
+    return HOW_TO_READ + "".join(text for outcome, text in MARKS.items() if trials["outcome"].eq(outcome).any())
+
+
 def curves_section(study: Study, factors: list[Factor]) -> Section:
     """How to read learning curves, and their figures; or why there is none."""
     pictures = curve_pictures(study.trials, study.epochs, factors, study.metric)
@@ -119,4 +127,4 @@ def curves_section(study: Study, factors: list[Factor]) -> Section:
     lost = "The lines of no trial can be read, so there is no curve to draw: only last and best values are recorded."
     nothing = Text(lost if is_lost else "No trial has a finite epoch yet: there is no curve to draw.")
     about = f"{count(len(pictures), 'figure')} by setting"
-    return Section("Learning curves", [Text(HOW_TO_READ), *pictures] if pictures else [nothing], about)
+    return Section("Learning curves", [Text(how_to_read(study.trials)), *pictures] if pictures else [nothing], about)

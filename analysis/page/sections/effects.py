@@ -15,7 +15,7 @@ from analysis.page.differences import (
     signed,
     verdict,
 )
-from analysis.page.wording import count
+from analysis.page.wording import count, early_text
 from analysis.stats.designs import Design
 from analysis.stats.ranking import level_summary
 
@@ -28,22 +28,25 @@ SHOWN = (
 )
 READABLE = ("comparison", "of", "difference", "95 % CI", "p", "over", "conclusion")
 DIFFERENCE = (
-    "The difference is that of the level named first, from runs that did not diverge, freeze or fail. Pairs are runs"
-    " with the same seed and the same other settings. {tests} tables/comparisons.csv has more: counts, epochs, the"
-    " estimates as started, methods."
+    "The difference is that of the level named first{finished}. Pairs are runs with the same seed and the same other"
+    " settings. {tests} tables/comparisons.csv has more: counts, epochs, the estimates as started, methods."
 )
+FINISHED = ", from runs that did not diverge, freeze or fail"
 TESTED = "p is corrected by Holm's method for {tests}, all that this page makes."
 UNTESTED = "There are too few runs for a test."
 METHOD = (
     "Two runs of a pair are compared after as many epochs as both measured; where there are no pairs, trials are"
-    " compared at the last epoch that at least three quarters of each level's trials reached. As started: a run that"
-    " diverged or froze counts with the worst value it measured, or with the metric's worst; fewer than 5 broken runs,"
-    " or fewer than 20 pairs, give no interval as started. Each interval is a 95 % interval by itself. Shares of"
-    " diverged trials are of the trials whose end is known. Significant: p < 0.05 after Holm's correction, in a study"
-    " that was randomised or a full grid, without early stopping, and the estimate as started has not the other sign."
-    " A test that could not fall below 0.05 at its counts has no p. p also has to hold against how much the difference"
-    " varies between settings (from 6 settings on), and without pairs as started too. Where trials were stopped early,"
-    " the share of diverged trials is too low by what stopping took away."
+    " compared at the last epoch that at least three quarters of each level's trials reached. Each interval is a 95 %"
+    " interval by itself. Significant: p < 0.05 after Holm's correction, in a study that was randomised or a full grid,"
+    " without early stopping. A test that could not fall below 0.05 at its counts has no p. p also has to hold against"
+    " how much the difference varies between settings (from 6 settings on)."
+)
+BROKE = (
+    " As started: a run that diverged or froze counts with the worst value it measured, or with the metric's worst;"
+    " fewer than 5 broken runs, or fewer than 20 pairs, give no interval as started. Nothing is significant where the"
+    " estimate as started has the other sign, and without pairs p has to hold as started too. Shares of diverged trials"
+    " are of the trials whose end is known; where trials were stopped early, they are too low by what stopping took"
+    " away."
 )
 
 
@@ -55,11 +58,11 @@ def effect_section(found: pd.DataFrame, design: Design, metric: str, mode: str, 
     tested = TESTED.format(tests=count(tests, "test")) if tests else UNTESTED
     table = Table(
         "comparisons",
-        DIFFERENCE.format(tests=tested),
+        DIFFERENCE.format(tests=tested, finished=FINISHED if broke(found) else ""),
         found[list(SHOWN)].dropna(axis="columns", how="all"),
         page=readable(found, metric),
     )
-    inside = [Items(lines(found, metric, mode)), Text(METHOD)]
+    inside = [Items(lines(found, metric, mode)), Text(METHOD + (BROKE if broke(found) else ""))]
     blocks = [Text(design_sentence(design)), table, Details("Each comparison in a sentence, and the method", inside)]
     return Section(TITLE, [*blocks, *level_tables], about(found, design))
 
@@ -77,9 +80,13 @@ def readable(found: pd.DataFrame, metric: str) -> pd.DataFrame:
     Those of divergence only where something diverged.
     """
     rows = found[found["difference"].notna()]
-    broke = rows[["num_broken_a", "num_broken_b"]].sum(axis=1).sum() > 0
-    rows = rows[rows["what"].eq(metric) | broke]
+    rows = rows[rows["what"].eq(metric) | broke(found)]
     return pd.DataFrame([readable_row(row, metric) for row in rows.to_dict("records")], columns=list(READABLE))
+
+
+def broke(found: pd.DataFrame) -> bool:
+    """Whether a run broke on either side of any comparison, a row of found."""
+    return bool(found[["num_broken_a", "num_broken_b"]].to_numpy(float).sum() > 0)
 
 
 def readable_row(row: dict, metric: str) -> dict:
@@ -102,7 +109,7 @@ def lines(found: pd.DataFrame, metric: str, mode: str) -> list[str]:
     """A sentence for each comparison that has a number; interactions stand in the table."""
     shown = found[~found["is_interaction"].eq(True) & found["difference"].notna()]
     of_metric = [metric_sentence(row, metric, mode) for row in shown[shown["what"].eq(metric)].to_dict("records")]
-    shares = shown[shown["what"].ne(metric)]
+    shares = shown[shown["what"].ne(metric) & broke(found)]
     alike = shares["difference"].eq(0)
     compared = f"In {count(int(alike.sum()), 'comparison')} the share of diverged trials is the same on both sides"
     rest = [f"{compared}; the table has the intervals."] if alike.any() else []
@@ -127,7 +134,7 @@ def level_table(ranked: pd.DataFrame, factor: Factor, metric: str, mode: str) ->
     return [
         Table(
             f"levels_{slug(factor.name)}",
-            f"By the best {metric} of each trial; a stopped or diverged trial counts with what it had reached.",
+            f"By the best {metric} of each trial{early_text(ranked)}.",
             summary,
             columns=("level", f"median_best_{metric}", best, counts),
             heads={"level": factor.title, f"median_best_{metric}": f"median {metric}", best: f"best {metric}"},

@@ -6,7 +6,7 @@ from analysis.figures import canvas, places
 from analysis.figures.canvas import colours_of
 from analysis.load.factors import Factor, settings_columns
 from analysis.page.blocks import Picture, Section, Table, slug
-from analysis.page.wording import count, show
+from analysis.page.wording import count, early_text, show
 from analysis.stats.places import best_points, colouring, is_log, range_factors
 from analysis.stats.ranking import ranking_table
 
@@ -35,7 +35,7 @@ def best_picture(
     told = f"The best {metric} of {count(len(points), 'trial')} against {factor.title}"
     return Picture(
         f"best_{slug(metric)}_against_{slug(factor.name)}",
-        f"{told}; a pruned or diverged trial counts with what it had reached.",
+        f"{told}{early_text(ranked)}.",
         f"{told}. The best of them is {best['value']:.4f}, at {best['x']:.4g}.",
         drawn,
     )
