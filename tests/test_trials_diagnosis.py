@@ -52,7 +52,7 @@ def opened(folder):
     return captured, TrialRun.of(captured)
 
 
-def searched(folder, suspect=None):
+def searched(folder, among=None):
     """The smallest set of modules in float32 under which the step agrees with float32's."""
     captured, run = opened(folder)
     known = run.knowledge(captured)
@@ -61,7 +61,7 @@ def searched(folder, suspect=None):
     def is_cured(step):
         return is_right(step, float32, agreement(step.gradients, float32.gradients))
 
-    return smallest_float32_set(captured, run, known.settings, is_cured, Deadline(200.0), CPU, suspect)
+    return smallest_float32_set(captured, run, known.settings, is_cured, Deadline(200.0), CPU, among)
 
 
 def account_of(config, folder) -> dict:
@@ -134,9 +134,8 @@ def test_the_search_without_a_suspect_ends_at_the_same_module(overflowing):
     assert (found.names, found.is_smallest) == (("decoder.blocks.1.0",), True)
 
 
-def test_a_suspect_that_does_not_suffice_is_passed_over(overflowing):
-    found = searched(overflowing / CAPSULE, suspect="head.0")
-    assert found.names == ("decoder.blocks.1.0",)
+def test_a_suspect_that_does_not_suffice_is_no_set(overflowing):
+    assert searched(overflowing / CAPSULE, among=("head.0",)) is None
 
 
 def test_a_step_with_that_module_in_float32_is_finite(overflowing):

@@ -41,11 +41,11 @@ def smallest_float32_set(
     is_cured: Callable[[StepResult], bool],
     deadline: Deadline,
     device: torch.device,
-    suspect: str | None = None,
+    among: tuple[str, ...] | None = None,
 ) -> FloatSet | None:
     """A set of modules that suffices in float32 and none of which can be left out; None where no set does.
 
-    The suspect alone comes first. Then delta debugging (Zeller and Hildebrandt 2002, ddmin) over the leaf modules, or,
+    Delta debugging (Zeller and Hildebrandt 2002, ddmin) among the modules given; by default over the leaf modules, or,
     where all of those do not suffice, over all modules: some compute between their layers, as attention does.
     """
     training = restored(capsule, run, device)
@@ -62,9 +62,8 @@ def smallest_float32_set(
 
     if deadline.passed() or suffices([]) or deadline.passed():
         return None
-    if suspect and suspect in dict(training.model.named_modules()) and suffices([suspect]):
-        return FloatSet((suspect,), is_smallest=True)
-    names = next((each for each in pools(training.model) if not deadline.passed() and suffices(each)), None)
+    candidates = pools(training.model) if among is None else [list(among)]
+    names = next((each for each in candidates if not deadline.passed() and suffices(each)), None)
     if names is None:
         return None
     parts = 2
@@ -79,7 +78,7 @@ def smallest_float32_set(
             break
         else:
             parts = min(len(names), 2 * parts)
-    return FloatSet(tuple(names), is_smallest=not is_over())
+    return FloatSet(tuple(names), is_smallest=len(names) == 1 or not is_over())
 
 
 def pools(model: nn.Module) -> list[list[str]]:

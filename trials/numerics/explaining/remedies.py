@@ -9,6 +9,7 @@ have been skipped.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -72,16 +73,18 @@ def try_remedies(
         tried.append(judged(name, words, rerun(capsule, run, settings, device=device), float32))
     if not known.is_amp:
         return Remedies(float32, tuple(tried), None, None if all(each.tried for each in tried) else "time")
+
+    def is_cured(step: StepResult) -> bool:
+        return is_right(step, float32, agreement(step.gradients, float32.gradients))
+
+    search = partial(
+        smallest_float32_set, capsule, run, replace(known.settings, loss_scale=scale), is_cured, deadline, device
+    )
+    modules = search((suspect,)) if float32.is_finite and suspect else None  # two steps, and mostly the answer
     if known.settings.is_scaled:
         tried.append(lower_scale(capsule, run, known, float32, deadline, device))
-    modules = None
-    if float32.is_finite:
-
-        def is_cured(step: StepResult) -> bool:
-            return is_right(step, float32, agreement(step.gradients, float32.gradients))
-
-        settings = replace(known.settings, loss_scale=scale)
-        modules = smallest_float32_set(capsule, run, settings, is_cured, deadline, device, suspect)
+    if float32.is_finite and modules is None:
+        modules = search()
     is_late = deadline.passed() or not all(each.tried for each in tried)
     cut_by = "time" if is_late else "sets" if modules and not modules.is_smallest else None
     return Remedies(float32, tuple(tried), modules, cut_by)
