@@ -11,6 +11,7 @@ from analysis.load.study import load_study
 from analysis.load.trial import untried
 from analysis.page.headline import asked_about, divergence_sentences, headline
 from analysis.page.sections import effects
+from analysis.page.verdict import verdict_sentences
 from analysis.stats.comparisons import compare
 from analysis.stats.designs import design_of
 
@@ -223,3 +224,10 @@ def test_trials_are_counted_among_those_with_the_levels_that_are_named():
     found = pd.DataFrame([each | clear for each in [*found, {"axis": "upsample", "low": 0.1, "high": 0.9}] * 2])
     told = divergence_sentences(trials, [amp, width, upsample], found, ["amp", "upsample"])
     assert told[1] == "bilinear diverged in 1 of 1 trial, deconv in 2 of 3 (of those with amp=true)."
+
+
+def test_the_verdict_says_at_which_epoch_with_an_interval(tmp_path):
+    trials = grid(0.0005, noise=(0.02, -0.02, 0.01, -0.01, 0.015, -0.014))
+    study, factors, design, found = compared(tmp_path, trials, options={"search": "optuna", "scheduler": "asha"})
+    (told,) = verdict_sentences(study, factors[0], found, design)
+    assert " (deconv less bilinear at epoch 2: 95 % CI " in told

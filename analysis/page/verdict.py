@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.load.factors import Factor, present_levels
 from analysis.load.study import Study
-from analysis.page.differences import ahead, signed
+from analysis.page.differences import ahead, at, signed
 from analysis.page.wording import level_text, listed
 from analysis.stats.designs import Design
 
@@ -24,7 +24,7 @@ def verdict_sentences(study: Study, asked: Factor | None, found: pd.DataFrame, d
     row = ordered.to_dict("records")[0]
     better, worse, sign = ahead(row, study.mode)
     levels = level_text(asked.name, better), level_text(asked.name, worse)
-    by = signed(sign * row["difference"], study.metric)
+    by = f"{signed(sign * row['difference'], study.metric)}{at(row)}"
     if row["decided"]:
         return [f"{capital(levels[0])} gives a better {study.metric} than {levels[1]}: {by}."]
     apart = row["low"] > 0 or row["high"] < 0
@@ -57,7 +57,7 @@ def between(row: dict, study: Study) -> str:
     if math.isnan(row["low"]):
         return ""
     low, high = (signed(row[bound], study.metric, unit=bound == "high") for bound in ("low", "high"))
-    return f" ({row['level_a']} less {row['level_b']}: {low} to {high})"
+    return f" ({row['level_a']} less {row['level_b']}{at(row)}: 95 % CI {low} to {high})"
 
 
 def opened(asked: Factor) -> str:
