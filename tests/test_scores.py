@@ -9,7 +9,7 @@ import pytest
 
 from analysis.load.study import load_study
 from analysis.stats.scores import best_epochs, objectives
-from study.trainable import OBJECTIVE, reported
+from study.trainable import OBJECTIVE, report_line
 from trials import checkpoint, training
 from trials.data.loader import evaluation_batches, split_indices
 from trials.evaluation import evaluate
@@ -82,7 +82,7 @@ def test_a_trial_that_measured_nothing_counts_for_the_worst_there_is(metric):
 
 def test_what_was_not_measured_is_stored_as_missing(tiny):
     history = [line_of(next(run(tiny(**EXPLODES))))]
-    line = json.loads(json.dumps(reported(history, "val_dice"), allow_nan=False))
+    line = json.loads(json.dumps(report_line(history, "val_dice"), allow_nan=False))
     assert {line[name] for name in METRICS} == {None}
     assert line["diverged"]
     assert line[OBJECTIVE] == 0.0
@@ -128,7 +128,7 @@ def test_a_new_measurement_may_be_missing_from_the_first_epoch_on(tiny, tmp_path
     history = []
     for metrics in run(tiny()):
         history.append(line_of(metrics))
-        write_json_line(tmp_path / "00001_0123abcd/result.json", reported(history, "val_dice"))
+        write_json_line(tmp_path / "00001_0123abcd/result.json", report_line(history, "val_dice"))
     study = load_study(tmp_path)
     assert study.epochs["val_hausdorff_px"].isna().tolist() == [True, True]
     assert study.epochs["val_dice"].notna().all()
