@@ -205,11 +205,20 @@ def test_less_of_a_loss_is_told_as_less(tmp_path):
     assert told.startswith("upsampling deconv against bilinear: -0.0503 of val_loss"), told
 
 
-def test_where_nothing_diverged_the_settings_are_not_told_one_by_one(tmp_path):
+def test_where_nothing_diverged_no_sentence_is_of_divergence(tmp_path):
     *_, found = compared(tmp_path, grid(0.05))
-    lines = [text for text in effects.lines(found, "val_dice", "max") if "diverged" in text]
+    assert not [text for text in effects.lines(found, "val_dice", "max") if "diverged" in text]
+
+
+def test_comparisons_with_the_same_share_of_diverged_trials_are_told_in_one_sentence(tmp_path):
+    trials = grid(0.05)
+    for trial in trials:
+        if trial.config["amp"]:
+            trial.lines, trial.outcome = [line(1, 0.5), diverged_line(2, 0.1)], outcome("diverged", 2)
+    *_, found = compared(tmp_path, trials)
+    lines = [text for text in effects.lines(found, "val_dice", "max") if "both sides" in text]
     assert lines == [
-        "In 2 comparisons the share of diverged trials is the same on both sides; the table has the intervals."
+        "In 1 comparison the share of diverged trials is the same on both sides; the table has the intervals."
     ]
 
 

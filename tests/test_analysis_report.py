@@ -179,7 +179,8 @@ def test_without_divergence_the_page_says_so(tmp_path):
 
 
 def test_where_nothing_diverged_there_is_no_part_on_divergence(tmp_path):
-    page = write_report(write_study(tmp_path / "study", [completed([0.5]), completed([0.6], model="resnet34_unet")])).read_text()
+    trials = [completed([0.5]), completed([0.6], model="resnet34_unet")]
+    page = write_report(write_study(tmp_path / "s", trials)).read_text()
     said = page[page.index("<body>") : page.index("<script>")]
     assert re.findall(r"[^<>]*iverge[^<>]*", said) == ["No trial diverged."]
 
