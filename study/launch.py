@@ -120,8 +120,11 @@ def run_study(study: Study) -> ResultGrid:
     """Runs the study, or what is left of it, to its end, its time's end or Ctrl-C."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is in the table and in outcome.json
     tuner = _restored_tuner(study) if check_record(study.folder) else _new(study)
-    with stopped_by_ctrl_c():
-        return tuner.fit()
+    try:
+        with stopped_by_ctrl_c():
+            return tuner.fit()
+    finally:
+        _remove_placeholders(study.folder)
 
 
 @contextmanager
@@ -196,7 +199,26 @@ def _new(study: Study) -> Tuner:
     )
 
 
+def _add_placeholders(folder: Path) -> None:
+    """Empty folders with the names of older checkpoints of trials that have not ended.
+
+    Ray fails a trial whose recorded checkpoint is gone, as it is where a newer one had replaced it right before a kill,
+    and Ray had not written its record anew. The trial itself then finds the newer one.
+    """
+    for trial in {path.parent for path in folder.glob("*/checkpoint_*") if not (path.parent / "outcome.json").exists()}:
+        newest = max(int(path.name.rpartition("_")[2]) for path in trial.glob("checkpoint_*"))
+        for number in range(newest):
+            (trial / f"checkpoint_{number:06d}").mkdir(exist_ok=True)
+
+
+def _remove_placeholders(folder: Path) -> None:
+    for path in folder.glob("*/checkpoint_*"):
+        if not any(path.iterdir()):
+            path.rmdir()
+
+
 def _restored_tuner(study: Study) -> Tuner:
+    _add_placeholders(study.folder)
     return Tuner.restore(
         str(study.folder),
         tune.with_resources(train_trial, resources(study.options, study.config)),
