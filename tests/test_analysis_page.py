@@ -40,7 +40,7 @@ def answer(page):
 
 def test_the_verdict_names_the_better_level_where_it_is_significant(tmp_path):
     first = answer(page_of(tmp_path, grid_of_seeds(0.1))).blocks[0].items[0]
-    assert first == "Deconv gives a better val_dice than bilinear: +10.0 Dice points."
+    assert first == "Deconv gives a better val_dice than bilinear: +10.0 Dice points at epoch 2."
 
 
 def test_the_verdict_of_no_difference_says_how_large_it_may_be(tmp_path):
@@ -51,13 +51,14 @@ def test_the_verdict_of_no_difference_says_how_large_it_may_be(tmp_path):
     ]
     first = answer(page_of(tmp_path, trials)).blocks[0].items[0]
     assert first.startswith(
-        "Upsampling: no clear winner in val_dice between deconv and bilinear (deconv less bilinear: -"
+        "Upsampling: no clear winner in val_dice between deconv and bilinear (deconv less bilinear at epoch 2: 95 %"
+        " CI -"
     )
 
 
 def test_the_verdict_of_an_adaptive_search_is_an_association(tmp_path):
     first = answer(page_of(tmp_path, grid_of_seeds(0.1), {"search": "optuna", "scheduler": "none"})).blocks[0].items[0]
-    assert first.endswith("+10.0 Dice points. That is an association; upsampling need not be the reason.")
+    assert first.endswith("+10.0 Dice points at epoch 2. That is an association; upsampling need not be the reason.")
 
 
 def test_the_first_screen_is_a_verdict_a_table_and_the_figures_of_the_question(tmp_path):

@@ -23,6 +23,7 @@ SMALL = ["width=2", "image_size=32", "epochs=1", "batch_size=8", "train_limit=16
 SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
 ELSEWHERE = {  # what another test, or none, runs
     "benchmarks/": "hours",
+    "-m pytest": "is these tests",
     "--address auto": "needs a Ray cluster",
     "--resume": "tests/test_study_run.py",
     "--watch": "tests/test_analysis_report.py: it runs until Ctrl-C",
