@@ -21,7 +21,7 @@ import segstudy
 from trials.config import TrialConfig
 from trials.numerics.watching.monitor import SAMPLE_EVERY
 from trials.optimizers import advance
-from trials.parts import build_loss, prepared_data, train_loader
+from trials.parts import prepared_data, train_loader
 from trials.state import State, new_state, new_watch
 from trials.training import forward, train_step
 
@@ -83,7 +83,7 @@ def plain_step(state: State, config: TrialConfig, batch) -> Callable[[], None]:
 
     def step() -> None:
         outputs = forward(state.model, batch.images, config)
-        loss = build_loss(config)(outputs, batch.targets, batch.valid)
+        loss = state.loss(outputs, batch.targets, batch.valid)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.step(state.optimizer)

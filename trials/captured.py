@@ -1,11 +1,13 @@
 """A trial's captured step, for the instrument to run again: the one place where trials and trials.numerics meet."""
 
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trials.config import TrialConfig
+from trials.losses import Loss
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.rerun import CPU
 from trials.numerics.run import DTYPES, Knowledge, StepLoss, StepSettings, Training
@@ -24,6 +26,10 @@ class TrialRun:
     def __init__(self, config: TrialConfig, num_steps: int):
         self.config = config
         self._num_steps = num_steps
+
+    @cached_property
+    def _loss(self) -> Loss:
+        return build_loss(self.config)  # a user's own is run no sooner than the step is: replay asks before
 
     @classmethod
     def of(cls, capsule: Capsule) -> "TrialRun":
@@ -51,7 +57,7 @@ class TrialRun:
             outputs = model(images)
         health = Health(images.device)
         finite, usable = health.finite_outputs(outputs, 0), health.usable_targets(targets, 0)
-        loss = build_loss(self.config)(finite, usable, valid)
+        loss = self._loss(finite, usable, valid)
         return StepLoss(loss, health.watch_loss(loss, 0), (outputs,))
 
     def knowledge(self, capsule: Capsule) -> Knowledge:
@@ -69,7 +75,7 @@ class TrialRun:
             head=HEAD,
             batch_problem=problem_of_batch(images),
             max_val_loss_ratio=config.max_val_loss_ratio,
-            uninformed_loss=_uninformed(config, seen) if seen else 0.0,
+            uninformed_loss=float(self._loss.uninformed(seen["targets"], seen["valid"])) if seen else 0.0,
         )
 
     def restored(self, capsule: Capsule, of: SavedState | None = None, device: torch.device = CPU) -> State:
@@ -81,10 +87,6 @@ class TrialRun:
         best = saved.facts["best_val_loss"]
         state.best_val_loss = float("inf") if best is None else best
         return state
-
-
-def _uninformed(config: TrialConfig, batch: dict[str, Tensor]) -> float:
-    return float(build_loss(config).uninformed(batch["targets"], batch["valid"]))
 
 
 def facts_before_step(state: State, index: int) -> dict[str, Any]:

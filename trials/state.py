@@ -14,6 +14,7 @@ from trials import checkpoint
 from trials.config import TrialConfig
 from trials.data.loader import DRAWS
 from trials.evaluation import Evaluation, remove_best_validation, write_best_validation
+from trials.losses import Loss
 from trials.models import Network
 from trials.numerics.run import Training
 from trials.numerics.training_state import RunningStatistics
@@ -21,7 +22,7 @@ from trials.numerics.watching.health import READ_LATE, Health
 from trials.numerics.watching.monitor import Monitor
 from trials.numerics.watching.recorder import Recorder
 from trials.optimizers import COPIES, MOST_COPIES
-from trials.parts import build_model, build_optimizer, build_schedule
+from trials.parts import build_loss, build_model, build_optimizer, build_schedule
 
 STATE_BYTES_A_RUN = 5e9  # of states written over a whole run, where `checkpoint_every` leaves open how often
 SAVE_AFTER_S = 120.0  # trained since the last state was written: an interruption costs this at most, and an epoch
@@ -40,12 +41,13 @@ COUNTERS = (
 
 @dataclass
 class State:
-    """What training changes, and what a checkpoint holds."""
+    """What training changes, and what a checkpoint holds; and the loss, which stays as it is."""
 
     model: Network
     optimizer: Optimizer
     scheduler: LRScheduler
     scaler: GradScaler
+    loss: Loss
     epoch: int = 0  # finished epochs
     step: int = 0  # steps over the whole run, skipped ones too
     best_epoch: int = 0
@@ -95,7 +97,7 @@ def new_state(config: TrialConfig, device: torch.device, num_steps: int) -> Stat
     )
     if config.amp:
         scaler._lazy_init_scale_growth_tracker(device)  # else its scale is a tensor only from the first step on
-    return State(model, optimizer, build_schedule(config, optimizer, num_steps), scaler)
+    return State(model, optimizer, build_schedule(config, optimizer, num_steps), scaler, build_loss(config))
 
 
 def new_watch(state: State, device: torch.device, config: TrialConfig) -> Watch:

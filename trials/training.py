@@ -27,7 +27,7 @@ from trials.numerics.watching.layers import largest_by_layer, layer_lines, tight
 from trials.numerics.watching.monitor import Watched
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
-from trials.parts import build_loss, prepared_data, train_loader, validation_images
+from trials.parts import prepared_data, train_loader, validation_images
 from trials.rollback import Rollback
 from trials.scores import improves
 from trials.state import (
@@ -76,7 +76,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
     device = pick_device(config.device)
     torch.backends.cudnn.allow_tf32 = config.tf32
     prepared = prepared_data(config)
-    loader, loss = train_loader(config, prepared, device), build_loss(config)
+    loader = train_loader(config, prepared, device)
     val_indices = split_indices(prepared, "val", config.val_limit)
     torch.manual_seed(config.seed)
     num_steps = config.epochs * len(loader)
@@ -96,7 +96,7 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         trained = train_epoch(state, loader, watch, epoch, config)
         is_over = trained.divergence is not None and not goes_on
         images = evaluation_batches(prepared, val_indices, config.batch_size, config.border, device)
-        evaluation = None if is_over else evaluate(state.model, images, loss)
+        evaluation = None if is_over else evaluate(state.model, images, state.loss)
         after = _divergence_after_epoch(state, watch, trained, evaluation, config)
         event = trained.divergence or after
         is_first_event = event is not None and record is None
@@ -219,7 +219,7 @@ def train_step(state: State, batch: Batch, watch: Watch, config: TrialConfig) ->
         watch.recorder.outputs((outputs,))
         outputs = watch.health.finite_outputs(outputs, state.step)
         targets = watch.health.usable_targets(batch.targets, state.step)
-        loss = build_loss(config)(outputs, targets, batch.valid)
+        loss = state.loss(outputs, targets, batch.valid)
         measured = watch.health.watch_loss(loss, state.step)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
@@ -251,7 +251,7 @@ def _divergence_at_step(state: State, watch: Watch, batch: Batch, config: TrialC
     if may_read:
         watch.loss_scale = state.scaler.get_scale()
         least, dtype = config.min_loss_scale, config.amp_dtype
-        if gradients_vanish(watch.loss_scale, batch, build_loss(config), min_loss_scale=least, amp_dtype=dtype):
+        if gradients_vanish(watch.loss_scale, batch, state.loss, min_loss_scale=least, amp_dtype=dtype):
             return Divergence(state.step, "loss_scale")
     return Divergence(state.step, "skipped_steps") if watch.monitor.skipped_run >= config.max_skipped_run else None
 
