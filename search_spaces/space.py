@@ -1,7 +1,7 @@
 """What may vary in a study, as plain data: a named question and the axes that are tried to answer it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 Value = bool | int | float | str
@@ -175,6 +175,18 @@ class Space:
         asks = tuple(name for name in self.asks if name in axes)
         fixed = {**self.fixed, **settings}
         return replace(self, axes=axes, fixed=fixed, baseline=baseline, conditions=conditions, asks=asks)
+
+    def with_values(self, change: Callable[[str, Value], Value]) -> "Space":
+        """The space with each value that it names changed: change(TrialConfig field, value) -> value."""
+        axes = {
+            name: Choice(tuple(change(name, value) for value in axis.values)) if isinstance(axis, Choice) else axis
+            for name, axis in self.axes.items()
+        }
+        fixed, baseline = (
+            {name: change(name, value) for name, value in values.items()} for values in (self.fixed, self.baseline)
+        )
+        conditions = {name: (other, change(other, value)) for name, (other, value) in self.conditions.items()}
+        return replace(self, axes=axes, fixed=fixed, baseline=baseline, conditions=conditions)
 
     def to_dict(self) -> dict:
         """The space in full, as JSON can hold it."""

@@ -2,12 +2,11 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search_spaces import Choice, Space
-from search_spaces.space import Value
+from search_spaces import Space
 from study.combinations import check_space, ends
 from study.own_code import default_head, with_files
 from trials.config import TrialConfig, current, valid_value
@@ -99,7 +98,7 @@ def settle(
         raise ValueError("--set seed: every configuration runs under seeds 0 to k - 1; --seeds k says how many")
     if "metric" in {**space.fixed, **settings}:
         raise ValueError("metric is no setting of a study's trials; --metric says what is searched for and ranked by")
-    space, settings, code = with_files(_with_current_names(space), settings, folders)
+    space, settings, code = with_files(space.with_values(current), settings, folders)
     space = space.fixing(settings)
     fields = {**PRESETS[preset]["fields"], **default_head(space, space.fixed, code), **space.fixed}
     for name, value in space.fixed.items():
@@ -112,17 +111,6 @@ def settle(
     return space, TrialConfig.from_dict(
         {**fields, **space.baseline, "metric": metric, "code": {name: file.to_dict() for name, file in code.items()}}
     )
-
-
-def _with_current_names(space: Space) -> Space:
-    def with_names(values: Mapping[str, Value]) -> dict[str, Value]:
-        return {name: current(name, value) for name, value in values.items()}
-
-    axes = {
-        name: Choice(tuple(current(name, value) for value in axis.values)) if isinstance(axis, Choice) else axis
-        for name, axis in space.axes.items()
-    }
-    return replace(space, axes=axes, fixed=with_names(space.fixed), baseline=with_names(space.baseline))
 
 
 # Fields that are the study's, not a trial's: what may not be an axis, and why.

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from search_spaces import Choice, Space
 from search_spaces.space import Value
 from study.combinations import check_combinations, ends
 from trials.config import OWN_FIELDS, TrialConfig
-from trials.own import OwnFile, find, is_own, read_files, short, without_folders
+from trials.own import OwnFile, find, is_own, read_files, without_folder, without_folders
 from trials.parts import build_loss, takes_logits
 from trials.rehearsal import check_own_settings, rehearse
 
@@ -29,30 +28,18 @@ def with_files(
     in_settings = [find(value, [Path()]) for name, value in settings.items() if name in OWN_FIELDS and is_own(value)]
     in_space = [find(value, folders) for name in OWN_FIELDS if name not in settings for value in _values(space, name)]
     code = read_files([*in_settings, *in_space])
-    axes = {name: _short_axis(axis) if name in OWN_FIELDS else axis for name, axis in space.axes.items()}
-    conditions = {
-        name: (other, short(value) if is_own(value) else value)  # type: ignore[arg-type]  is_own: a text
-        for name, (other, value) in space.conditions.items()
-    }
-    fixed, baseline = without_folders(space.fixed), without_folders(space.baseline)
-    return (
-        replace(space, axes=axes, fixed=fixed, baseline=baseline, conditions=conditions),
-        without_folders(settings),
-        code,
-    )
+
+    def named_alike(name: str, value: Value) -> Value:
+        return without_folder(value) if name in OWN_FIELDS else value
+
+    return space.with_values(named_alike), without_folders(settings), code
 
 
 def _values(space: Space, name: str) -> list[str]:
     """What the space names for a field, of a user's own."""
     axis = space.axes.get(name)
     values = axis.values if isinstance(axis, Choice) else [space.fixed.get(name)]
-    return [value for value in values if is_own(value)]  # type: ignore[misc]  is_own: a text
-
-
-def _short_axis(axis: Any) -> Any:
-    if not isinstance(axis, Choice):
-        return axis
-    return Choice(tuple(short(value) if is_own(value) else value for value in axis.values))  # type: ignore[arg-type]
+    return [value for value in values if is_own(value)]
 
 
 def default_head(space: Space, fields: Mapping[str, Value], code: Mapping[str, OwnFile]) -> dict[str, str]:

@@ -106,3 +106,19 @@ def test_fixing_an_axis_drops_what_waited_for_what_waited_for_it():
     axes = {"a": Choice((1, 2)), "b": Choice((1, 2)), "c": Choice((1, 2)), "lr": LogUniform(1e-4, 1e-2)}
     space = Space("s", "?", axes, {}, {"a": 1, "b": 1, "c": 1, "lr": 1e-3}, {"b": ("a", 1), "c": ("b", 1)})
     assert set(space.fixing({"a": 2}).axes) == {"lr"}
+
+
+def test_a_change_of_values_reaches_axes_fixed_fields_baseline_and_conditions():
+    space = Space(
+        "s",
+        "?",
+        axes={"augment": Choice(("none", "report")), "flip_p": Uniform(0, 1)},
+        fixed={"optimizer": "adam"},
+        baseline={"augment": "report", "flip_p": 0.5},
+        conditions={"flip_p": ("augment", "report")},
+    )
+    changed = space.with_values(lambda name, value: {"report": "lab2", "adam": "adamw"}.get(value, value))
+    assert changed.axes["augment"] == Choice(("none", "lab2"))
+    assert changed.fixed == {"optimizer": "adamw"}
+    assert changed.baseline["augment"] == "lab2"
+    assert changed.conditions == {"flip_p": ("augment", "lab2")}

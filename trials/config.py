@@ -129,9 +129,8 @@ class TrialConfig:
         given = {name: valid_value(name, value) for name, value in values.items() if name != "code"}
         own = OwnSettings({name.removeprefix("own."): given.pop(name) for name in list(given) if SETTING.match(name)})
         config = cls(**given, own=own, code=code)
-        for name in OWN_FIELDS:
-            if is_own(getattr(config, name)):
-                _check_file(name, getattr(config, name), code)
+        for name, reference in config.own_parts().items():
+            _check_file(name, reference, code)
         for names, check in CONSTRAINTS:
             check(*(getattr(config, name) for name in names))
         return config
@@ -142,9 +141,13 @@ class TrialConfig:
         code = {"code": {name: file.to_dict() for name, file in self.code.items()}} if self.code else {}
         return {**{name: getattr(self, name) for name in FIELDS}, **own, **code}
 
+    def own_parts(self) -> dict[str, str]:
+        """The fields that name a user's own part, with FILE.py:NAME."""
+        return {name: getattr(self, name) for name in OWN_FIELDS if is_own(getattr(self, name))}
+
     def used_code(self) -> dict[str, OwnFile]:
         """The files of a user's that this configuration runs; a study's trials hold those of all its levels."""
-        return named_files(self.code, (getattr(self, name) for name in OWN_FIELDS))
+        return named_files(self.code, self.own_parts().values())
 
 
 FIELDS = {f.name: f for f in dataclasses.fields(TrialConfig) if f.name not in ("own", "code")}

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from trials.numerics.whole_files import write_whole
 
@@ -70,7 +70,7 @@ class OwnSettings(dict[str, Value]):
         raise AttributeError(f"own.{name} is not set; --set own.{name}=VALUE sets it ({DOCS})")
 
 
-def is_own(value: object) -> bool:
+def is_own(value: object) -> TypeGuard[str]:
     """Whether a setting's value names a file of a user's: FILE.py:NAME."""
     return isinstance(value, str) and REFERENCE.fullmatch(value) is not None
 
@@ -88,9 +88,14 @@ def short(reference: str) -> str:
     return f"{Path(file).name}:{name}"
 
 
+def without_folder(value: Any) -> Any:
+    """A setting's value; one that names a file of a user's as a configuration holds it."""
+    return short(value) if is_own(value) else value
+
+
 def without_folders(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values, those that name a file of a user's as a configuration holds them."""
-    return {name: short(value) if is_own(value) else value for name, value in values.items()}
+    return {name: without_folder(value) for name, value in values.items()}
 
 
 def find(reference: str, folders: Sequence[Path]) -> Path:
@@ -134,7 +139,7 @@ def parse_setting(text: str) -> Value:
 
 def named_files(files: Mapping[str, OwnFile], values: Iterable[object]) -> dict[str, OwnFile]:
     """Those of the files that one of the values names."""
-    named = {parts_of(value)[0] for value in values if is_own(value)}  # type: ignore[arg-type]  is_own: a text
+    named = {parts_of(value)[0] for value in values if is_own(value)}
     return {name: file for name, file in files.items() if name in named}
 
 

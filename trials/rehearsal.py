@@ -41,7 +41,7 @@ def rehearse(config: TrialConfig) -> list[str]:
     Raises OwnError, naming file and line, for what cannot be run or gives what it should not. Random numbers are left
     as they were.
     """
-    own = [getattr(config, name) for name in OWN_FIELDS if is_own(getattr(config, name))]
+    own = config.own_parts()
     if not own:
         return []
     try:
@@ -54,7 +54,7 @@ def rehearse(config: TrialConfig) -> list[str]:
         raise
     except Exception as error:  # in a library, of what the user's code made
         text = str(error).partition("\n")[0]
-        raise OwnError(f"{', '.join(own)}: {type(error).__name__}: {text}") from error
+        raise OwnError(f"{', '.join(own.values())}: {type(error).__name__}: {text}") from error
 
 
 def check_own_settings(configs: Iterable[TrialConfig]) -> None:
@@ -62,7 +62,7 @@ def check_own_settings(configs: Iterable[TrialConfig]) -> None:
     read, files, unread = set(), set(), set()
     for config in configs:
         unread |= set(config.own)
-        for reference in (getattr(config, name) for name in OWN_FIELDS if is_own(getattr(config, name))):
+        for reference in config.own_parts().values():
             read |= set(inspect.signature(load(reference, config.code)).parameters)
             files.add(reference)
     if "config" in read:  # it may read any
