@@ -11,6 +11,7 @@ from trials.losses import Loss
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.rerun import CPU
 from trials.numerics.run import DTYPES, Knowledge, StepLoss, StepSettings, Training
+from trials.numerics.structure import non_finite_in
 from trials.numerics.training_state import SavedState, put_together
 from trials.numerics.watching.health import Health
 from trials.parts import build_loss
@@ -102,9 +103,8 @@ def facts_before_step(state: State, index: int) -> dict[str, Any]:
 
 def problem_of_batch(batch: dict[str, Tensor]) -> str | None:
     """What is wrong with a batch itself, in words. batch: images B,C,H,W, targets and valid B,1,H,W."""
-    for name, values in batch.items():
-        if num := int((~torch.isfinite(values)).sum()):
-            return f"{num} values of {name} are not finite"
+    if bad := non_finite_in(batch):
+        return bad
     if (largest := float(batch["images"].abs().max())) > BRIGHTEST:
         return f"a normalised pixel of {largest:g}, beyond {BRIGHTEST:g}"
     for name in ("targets", "valid"):

@@ -5,13 +5,12 @@ import torch
 from trials.config import TrialConfig
 from trials.models import Network
 from trials.numerics.precision import autocast
-
-AMP_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+from trials.numerics.run import DTYPES
 
 
 def forward(model: Network, images_BCHW: torch.Tensor, config: TrialConfig) -> torch.Tensor:
     """The network's outputs B,1,H,W; under autocast if the configuration has it, the head outside if guarded."""
-    dtype = AMP_DTYPES[config.amp_dtype] if config.amp else None
+    dtype = DTYPES[config.amp_dtype] if config.amp else None
     with autocast(images_BCHW.device.type, dtype):
         if not config.float32_head:
             return model(images_BCHW)

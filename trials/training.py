@@ -1,6 +1,5 @@
 """One training run, epoch by epoch. Knows nothing of Ray or of where results go."""
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -23,7 +22,8 @@ from trials.numerics.explaining import record as records
 from trials.numerics.explaining.record import CAPSULE, DivergenceRecord
 from trials.numerics.watching.forecast import first_overflow
 from trials.numerics.watching.health import FROZEN_AFTER, Divergence, earliest, highest_loss
-from trials.numerics.watching.layers import largest_by_layer, layer_lines, tightest
+from trials.numerics.watching.layers import FILE as LAYERS
+from trials.numerics.watching.layers import append_layers, largest_by_layer, tightest
 from trials.numerics.watching.monitor import Watched
 from trials.optimizers import advance
 from trials.outcome import keep_lines_until
@@ -44,7 +44,6 @@ from trials.state import (
 )
 from trials.step import forward
 
-LAYERS = "layers.jsonl"
 NAN = float("nan")
 
 
@@ -102,7 +101,8 @@ def run(config: TrialConfig, *, out: Path | None = None, resume: bool = False) -
         is_first_event = event is not None and record is None
         state.epoch = epoch
         if out is not None:
-            _append_layers(out, trained.watched, epoch)
+            out.mkdir(parents=True, exist_ok=True)
+            append_layers(out, trained.watched.layers, epoch)
             if record:
                 record = record.after(time.perf_counter() - started)
                 record.write(out)
@@ -305,13 +305,6 @@ def _note_losses(state: State, trained: TrainedEpoch, evaluation: Evaluation | N
     if evaluation is not None:
         state.best_val_loss = min(state.best_val_loss, evaluation.loss)
         state.best_train_loss = min(state.best_train_loss, trained.loss)
-
-
-def _append_layers(out: Path, watched: Watched, epoch: int) -> None:
-    """The sampled layers' rows, into layers.jsonl."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LAYERS).open("a") as file:
-        file.writelines(json.dumps(line) + "\n" for line in layer_lines(watched.layers, epoch))
 
 
 def _metrics(

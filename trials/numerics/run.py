@@ -1,7 +1,7 @@
 """What the instrument must know of a training run, and nothing more: how to build it afresh, and a batch's loss."""
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -81,7 +81,7 @@ class Knowledge:
     head: tuple[str, ...] = ()  # full names of the modules that make the outputs; () where it is not known
     batch_problem: str | None = None  # what is wrong with the batch itself, in words
     max_val_loss_ratio: float = 3.0  # a validation loss beyond this times the best is too high
-    uninformed_loss: float = field(default=0.0)  # validation loss of outputs that know nothing; 0: not known
+    uninformed_loss: float = 0.0  # validation loss of outputs that know nothing; 0: not known
 
     @property
     def is_amp(self) -> bool:

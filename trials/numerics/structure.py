@@ -86,6 +86,14 @@ def largest_by_name(batches: list[Any]) -> dict[str, float]:
     return largest
 
 
+def non_finite_in(batch: Any) -> str | None:
+    """How many values of which of a batch's tensors are not finite, in words; of several tensors the first."""
+    for name, tensor in named_tensors(batch):
+        if tensor.is_floating_point() and (num := int((~torch.isfinite(tensor)).sum())):
+            return f"{num} values of {name} are not finite"
+    return None
+
+
 def named_tensors(value: Any, name: str = "") -> list[tuple[str, Tensor]]:
     """The tensors of a batch, of any shape, each with its place in words: "images", "0.mask", or "the batch"."""
     if isinstance(value, Tensor):

@@ -14,7 +14,7 @@ from trials.numerics.explaining.rerun import StepResult, rerun
 from trials.numerics.explaining.rules import REMEDIES, Verdict, blame, judge
 from trials.numerics.finite import finite_or_none
 from trials.numerics.run import Knowledge, Run
-from trials.numerics.structure import named_tensors
+from trials.numerics.structure import non_finite_in
 from trials.numerics.training_state import optimized_names
 
 
@@ -73,11 +73,7 @@ def under_the_scale_before(
 
 def not_finite_batch(capsule: Capsule) -> str | None:
     """How many values of the step's batches are not finite, in words."""
-    for batch in capsule.batches:
-        for name, tensor in named_tensors(batch):
-            if tensor.is_floating_point() and (num := int((~torch.isfinite(tensor)).sum())):
-                return f"{num} values of {name} are not finite"
-    return None
+    return next(filter(None, map(non_finite_in, capsule.batches)), None)
 
 
 def facts(evidence: Evidence, batch_problem: str | None) -> Facts:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from trials.numerics import capsule as capsules
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.diagnose import diagnose, not_finite_batch
 from trials.numerics.explaining.diagnosis import Diagnosis, Facts
-from trials.numerics.explaining.record import DivergenceRecord, record_of
+from trials.numerics.explaining.record import DivergenceRecord, record_of, torch_left_alone
 from trials.numerics.explaining.rerun import rerun
 from trials.numerics.explaining.text import compared, in_words
 from trials.numerics.loop_run import Build, LoopRun, calibrated
@@ -48,16 +48,11 @@ def explain_capsule(
     """Diagnoses a capsule. loss: (model, batch) -> a scalar. is_written: divergence.json is written beside it."""
     started = time.perf_counter()
     captured = capsules.read(folder)
-    rng, threads = torch.get_rng_state(), torch.get_num_threads()
-    try:
+    with torch_left_alone():
         torch.set_num_threads(captured.facts["num_threads"])
         found, notes, repeated = diagnosed(captured, build, loss, budget_s, device)
-    finally:
-        torch.set_rng_state(rng)
-        torch.set_num_threads(threads)
-    seconds = time.perf_counter() - started
-    record = record_of(captured, found, seconds, captured.facts.get("seconds_before", 0.0), "stop")
-    record = replace(record, notes=tuple(notes))
+    seconds, seconds_before = time.perf_counter() - started, captured.facts.get("seconds_before", 0.0)
+    record = record_of(captured, found, seconds, seconds_before, "stop", tuple(notes))
     if is_written:
         record.write(folder.parent)
     return Explanation(record, folder, dict(captured.facts), repeated)
@@ -70,8 +65,8 @@ def diagnosed(
 
     loss: (model, batch) -> a scalar; what it raises is told in the diagnosis.
     """
-    known = knowledge_of(captured)
-    notes = list(gaps(captured))
+    known, notes = knowledge_of(captured), gaps(captured)
+    problem = known.batch_problem or not_finite_batch(captured)
     if why_not := obstacle(captured):
         notes.append(why_not)
     elif loss is None:
@@ -88,10 +83,9 @@ def diagnosed(
                 return found, notes, compared(captured, rerun(captured, run, known.settings, device=place))
             except (RuntimeError, ValueError, TypeError, AttributeError, KeyError) as error:  # of the user's loss
                 text = f"{type(error).__name__}: {error}"
-        if not (known.batch_problem or not_finite_batch(captured)):
+        if not problem:
             return Diagnosis.impossible(text), notes, None
         notes.append(f"running the step again raised {text}")
-    problem = known.batch_problem or not_finite_batch(captured)
     facts = Facts(event=captured.where, batch=problem)
     if problem:
         return Diagnosis("bad_data", "data", "data", facts=facts), notes, None

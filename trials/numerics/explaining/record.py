@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,20 +112,31 @@ def explain(
     """
     started = time.perf_counter()
     captured = capsules.read(out / CAPSULE)
-    threads = torch.get_num_threads()
-    rng = torch.get_rng_state()  # building networks draws from it, and the run may go on
-    try:
+    with torch_left_alone():
         found = _diagnosed(captured, run, known, budget_s, device)
-    finally:
-        torch.set_rng_state(rng)
-        torch.set_num_threads(threads)
     record = record_of(captured, found, time.perf_counter() - started, seconds_before, on_divergence)
     record.write(out)
     return record
 
 
+@contextmanager
+def torch_left_alone() -> Iterator[None]:
+    """Puts random numbers and thread count back: building networks draws from them, and the run may go on."""
+    rng, threads = torch.get_rng_state(), torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(rng)
+        torch.set_num_threads(threads)
+
+
 def record_of(
-    captured: Capsule, found: Diagnosis, diagnosis_s: float, seconds_before: float, on_divergence: str
+    captured: Capsule,
+    found: Diagnosis,
+    diagnosis_s: float,
+    seconds_before: float,
+    on_divergence: str,
+    notes: tuple[str, ...] = (),
 ) -> DivergenceRecord:
     """The record of a capsule's event."""
     event, first = captured.facts["event"], captured.facts["first_sign"]
@@ -137,6 +149,7 @@ def record_of(
         capsule_sha256=captured.facts["sha256"],
         seconds_before=seconds_before,
         diagnosis_s=diagnosis_s,
+        notes=notes,
     )
 
 

@@ -9,7 +9,7 @@ import torch
 
 from trials.numerics.capsule import Capsule
 from trials.numerics.explaining.diagnosis import Diagnosis
-from trials.numerics.explaining.operator_tracer import Range
+from trials.numerics.explaining.operator_tracer import FirstBad, Range
 from trials.numerics.explaining.record import DivergenceRecord
 from trials.numerics.explaining.rerun import StepResult
 
@@ -71,13 +71,17 @@ def step_in_words(step: StepResult) -> str:
         f"the step was {'skipped' if step.skipped else 'taken'}",
         f"afterwards  {f'{step.state_not_finite} not finite' if step.state_not_finite else 'all weights finite'}",
     ]
-    if step.first is None:
-        return "\n".join([*lines, "first bad   none: every operation made finite values out of finite ones"])
-    place = f"in {step.first.module}" if step.first.module else "outside the network's modules"
-    lines.append(f"first bad   {step.first.op} {place}, in the {step.first.phase.replace('_', ' ')} phase")
-    lines += [f"  input     {_ranged(each)}" for each in step.first.inputs]
-    lines += [f"  output    {_ranged(each)}" for each in step.first.outputs]
-    return "\n".join(lines)
+    none = ["first bad   none: every operation made finite values out of finite ones"]
+    return "\n".join([*lines, *(_first_bad_in_words(step.first) if step.first else none)])
+
+
+def _first_bad_in_words(first: FirstBad) -> list[str]:
+    place = f"in {first.module}" if first.module else "outside the network's modules"
+    return [
+        f"first bad   {first.op} {place}, in the {first.phase.replace('_', ' ')} phase",
+        *(f"  input     {_ranged(each)}" for each in first.inputs),
+        *(f"  output    {_ranged(each)}" for each in first.outputs),
+    ]
 
 
 def _ranged(values: Range) -> str:
@@ -111,10 +115,7 @@ def in_words(record: DivergenceRecord, facts: Mapping[str, Any], folder: Path, r
     if found.facts.batch:
         lines.append(f"batch       {found.facts.batch}")
     if first := found.facts.first_bad_operation:
-        inside = f"in {first.module}" if first.module else "outside the network's modules"
-        lines.append(f"first bad   {first.op} {inside}, in the {first.phase.replace('_', ' ')} phase")
-        lines += [f"  input     {_ranged(each)}" for each in first.inputs]
-        lines += [f"  output    {_ranged(each)}" for each in first.outputs]
+        lines += _first_bad_in_words(first)
     lines += _run_in_words(facts)
     lines += _remedies_in_words(found)
     lines += [repeated] if repeated else []

@@ -1,6 +1,5 @@
 """The layers of a user's network over its steps: which is closest to float16's limit, and which will pass it first."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +7,10 @@ from typing import Any
 
 from torch import nn
 
+from trials.numerics.finite import finite_or_none
 from trials.numerics.watching.forecast import first_overflow
-from trials.numerics.watching.layers import HALF_MAX, LayerProbe, largest_by_layer, layer_lines, tightest
+from trials.numerics.watching.layers import HALF_MAX, LayerProbe, append_layers, largest_by_layer, tightest
 from trials.numerics.watching.monitor import SAMPLE_EVERY
-
-FILE = "layers.jsonl"
 
 
 class LayerHistory:
@@ -58,10 +56,8 @@ class LayerHistory:
         for layer, largest in largest_by_layer(rows).items():
             self._largest.setdefault(layer, {})[self._num_samples] = largest
         if row := tightest(rows):
-            line = layer_lines([row], 0)[0]
-            self._tightest = {"layer": row.layer, "step": row.step, "largest": line["activation_max"]}
-        with (self._out / FILE).open("a") as file:
-            file.writelines(json.dumps(line | {"epoch": None}) + "\n" for line in layer_lines(rows, 0))
+            self._tightest = {"layer": row.layer, "step": row.step, "largest": finite_or_none(row.activation_max)}
+        append_layers(self._out, rows, None)
 
     def headroom(self) -> dict[str, Any] | None:
         """The layer closest to float16's limit in the last sample, and the forecast; None where none was taken.

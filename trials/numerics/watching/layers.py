@@ -1,10 +1,12 @@
 """Each layer's distance to half precision's limits: its output, and the gradient with respect to it."""
 
+import json
 import math
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from trials.numerics.finite import can_be_non_finite, finite_or_none
 
+FILE = "layers.jsonl"  # beside the checkpoints
 SHARES_OF = 2  # images of a batch: counting is dearer than the largest value
 HALF_MAX = 65504.0  # the largest float16
 HALF_SMALLEST_NORMAL = 2.0**-14  # below it float16 loses digits, below 2**-25 everything
@@ -106,6 +109,12 @@ def _largest(activation_max: float) -> float:
     return activation_max if math.isfinite(activation_max) else math.inf
 
 
-def layer_lines(layers: Iterable[LayerRow], epoch: int) -> list[dict[str, Any]]:
+def append_layers(folder: Path, layers: Iterable[LayerRow], epoch: int | None) -> None:
+    """The rows, into layers.jsonl in the folder. epoch: None where epochs are not counted."""
+    with (folder / FILE).open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in layer_lines(layers, epoch))
+
+
+def layer_lines(layers: Iterable[LayerRow], epoch: int | None) -> list[dict[str, Any]]:
     """Rows for layers.jsonl; what is not finite is null."""
     return [{"epoch": epoch} | {name: finite_or_none(value) for name, value in asdict(row).items()} for row in layers]
