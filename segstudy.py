@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if name in ("--help", "-h") else 2
     module, _ = COMMANDS[name]
     _ours(module.partition(".")[0])
-    return importlib.import_module(module).main([*(["explain"] if name == "explain" else []), *rest])
+    return importlib.import_module(module).main(rest)
 
 
 if __name__ == "__main__":

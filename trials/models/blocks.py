@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 AttentionFactory = Callable[[int], nn.Module]
@@ -48,6 +49,18 @@ class Middle(nn.Sequential):
             nn.Conv2d(2 * channels, channels, 3, padding=1),
             nn.ReLU(),
         )
+
+
+def encode(stages: nn.ModuleList, attentions: nn.ModuleList, features_BCHW: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Each stage and its attention, then a 2x2 maximum: B,C,H,W -> the deepest features; and the skips, shallow first.
+
+    With four stages the deepest have H/16 and W/16.
+    """
+    skips = []
+    for stage, attention in zip(stages, attentions, strict=True):
+        skips.append(attention(stage(features_BCHW)))
+        features_BCHW = F.max_pool2d(skips[-1], 2)
+    return features_BCHW, skips
 
 
 class Decoder(nn.Module):

@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trials.models.blocks import (
@@ -13,6 +12,7 @@ from trials.models.blocks import (
     SegmentationHead,
     UpsamplerFactory,
     check_sides,
+    encode,
 )
 
 
@@ -80,9 +80,5 @@ class ResNet34UNet(nn.Module):
     def features(self, images_BCHW: Tensor) -> Tensor:
         """All but the head: B,in_channels,H,W -> B,width,H,W."""
         check_sides(images_BCHW, self.size_multiple)
-        features_BCHW = self.stem(images_BCHW)
-        skips = []
-        for blocks, attention in zip(self.encoder, self.attention, strict=True):
-            skips.append(attention(blocks(features_BCHW)))
-            features_BCHW = F.max_pool2d(skips[-1], 2)
-        return self.last_step(self.decoder(self.middle(features_BCHW), skips))
+        deepest_BCHW, skips = encode(self.encoder, self.attention, self.stem(images_BCHW))
+        return self.last_step(self.decoder(self.middle(deepest_BCHW), skips))

@@ -30,16 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m segstudy", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    explain = commands.add_parser("explain", help="why a training loop that segstudy.watch looked at broke")
-    explain.add_argument("capsule", type=Path, help="the folder `capsule` that watch wrote, or the one around it")
+    parser = argparse.ArgumentParser(prog="python -m segstudy explain", description=__doc__)
+    parser.add_argument("capsule", type=Path, help="the folder `capsule` that watch wrote, or the one around it")
     builds = "a function without arguments that gives model, or (model, optimizer)"
-    explain.add_argument("--model", required=True, metavar="FILE.py:NAME", help=builds)
-    explain.add_argument("--loss", metavar="FILE.py:NAME", help="a function (model, batch) that gives the scalar loss")
-    explain.add_argument("--budget", type=float, default=60.0, metavar="SECONDS", help="for the search; default: 60")
-    explain.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu")
-    explain.add_argument("--write", action="store_true", help="write divergence.json beside the capsule anew")
+    parser.add_argument("--model", required=True, metavar="FILE.py:NAME", help=builds)
+    parser.add_argument("--loss", metavar="FILE.py:NAME", help="a function (model, batch) that gives the scalar loss")
+    parser.add_argument("--budget", type=float, default=60.0, metavar="SECONDS", help="for the search; default: 60")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="default: cpu")
+    parser.add_argument("--write", action="store_true", help="write divergence.json beside the capsule anew")
     return parser
 
 

@@ -17,7 +17,7 @@ from trials.numerics.finite import can_be_non_finite
 from trials.numerics.precision import autocast_in_force
 from trials.numerics.run import StepLoss, StepSettings, Training
 from trials.numerics.training_state import put_together
-from trials.numerics.watching.observer import graph_of, outermost
+from trials.numerics.watching.observer import graph_of, outer_calls, outermost
 
 Build = Callable[[torch.device], Training]
 LossOf = Callable[[Any, Any], Tensor]
@@ -149,33 +149,21 @@ class LoopRun:
         """The floating-point tensors of the network's last call, filled while it is entered."""
         networks = dict(model.items()) if isinstance(model, nn.ModuleDict) else {"": model}
         outputs: list[Tensor] = []
-        depth, stack = 0, ExitStack()
+        stack = ExitStack()
 
-        def enter(*_: Any) -> None:
-            nonlocal depth
-            if depth == 0:
-                if not self.loss_in_autocast:
-                    stack.enter_context(settings.autocast(device_of(model)))
-                check_autocast(model, settings)
-            depth += 1
+        def enter() -> None:
+            if not self.loss_in_autocast:
+                stack.enter_context(settings.autocast(device_of(model)))
+            check_autocast(model, settings)
 
-        def leave(module: nn.Module, inputs: Any, result: Any) -> Any:
-            nonlocal depth
-            depth -= 1
-            if depth == 0:
-                stack.close()
-                result = tree_map(finite_instead, result) if self.puts_finite else result
-                outputs[:] = [leaf for leaf in tree_leaves(result) if can_be_non_finite(leaf)]
+        def leave(result: Any) -> Any:
+            stack.close()
+            result = tree_map(finite_instead, result) if self.puts_finite else result
+            outputs[:] = [leaf for leaf in tree_leaves(result) if can_be_non_finite(leaf)]
             return result
 
-        handles = [each.register_forward_pre_hook(enter) for each in outermost(networks)]
-        handles += [each.register_forward_hook(leave, always_call=True) for each in outermost(networks)]
-        try:
+        with stack, outer_calls(outermost(networks), enter, leave):
             yield outputs
-        finally:
-            stack.close()
-            for handle in handles:
-                handle.remove()
 
 
 def finite_instead(value: Any) -> Any:

@@ -51,13 +51,11 @@ class Observer:
     ):
         self._watched = outermost(networks)
         self._optimizers, self._scaler, self._device = optimizers, scaler, device
-        self._depth = 0
 
     @contextmanager
     def entered(self, before_update: Callable[[], None], *, with_graph: bool) -> Iterator[Observed]:
         """with_graph: the loss's graph is noted as well, which costs a look at each of its nodes."""
         seen = Observed()
-        self._depth = 0
         is_noted: list[None] = []  # whether before_update was called
 
         def announce() -> None:
@@ -65,16 +63,14 @@ class Observer:
                 is_noted.append(None)
                 before_update()
 
-        handles = [module.register_forward_pre_hook(lambda *_: self._enter(seen)) for module in self._watched]
-        handles += [
-            module.register_forward_hook(partial(self._leave, seen), always_call=True) for module in self._watched
-        ]
+        handles = []
         for index, optimizer in enumerate(self._optimizers):
             handles.append(optimizer.register_step_pre_hook(lambda *_: announce()))
             handles.append(optimizer.register_step_post_hook(lambda *_, index=index: seen.updated.add(index)))
         inner = torch.autograd.backward
         torch.autograd.backward = partial(self._backward, seen, inner, with_graph)  # what Tensor.backward calls
-        with self._wrapped_scaler(seen, announce, with_graph):
+        calls = outer_calls(self._watched, partial(self._enter, seen), partial(self._leave, seen))
+        with calls, self._wrapped_scaler(seen, announce, with_graph):
             try:
                 yield seen
             finally:
@@ -83,13 +79,10 @@ class Observer:
                     handle.remove()
 
     def _enter(self, seen: Observed) -> None:
-        if self._depth == 0:
-            seen.autocast = autocast_in_force(self._device.type)
-        self._depth += 1
+        seen.autocast = autocast_in_force(self._device.type)
 
-    def _leave(self, seen: Observed, module: nn.Module, inputs: Any, outputs: Any) -> None:
-        self._depth -= 1
-        if self._depth or not torch.is_grad_enabled():
+    def _leave(self, seen: Observed, outputs: Any) -> None:
+        if not torch.is_grad_enabled():
             return
         seen.outputs = tuple(leaf for leaf in tree_leaves(outputs) if can_be_non_finite(leaf))
         for output in seen.outputs:
@@ -146,6 +139,36 @@ def outermost(networks: Mapping[str, nn.Module]) -> list[nn.Module]:
             if any(True for _ in module.parameters()):
                 found.setdefault(id(module), module)
     return list(found.values())
+
+
+@contextmanager
+def outer_calls(
+    modules: list[nn.Module], before: Callable[[], None], after: Callable[[Any], Any]
+) -> Iterator[None]:
+    """Calls `before` and `after` around each call of one of these modules that is not made within another's.
+
+    after gets what the module gave; what it returns, if not None, takes that one's place.
+    """
+    depth = 0
+
+    def enter(*_: Any) -> None:
+        nonlocal depth
+        if depth == 0:
+            before()
+        depth += 1
+
+    def leave(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        nonlocal depth
+        depth -= 1
+        return after(outputs) if depth == 0 else None
+
+    handles = [module.register_forward_pre_hook(enter) for module in modules]
+    handles += [module.register_forward_hook(leave, always_call=True) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def vanished_share(gradient: Tensor) -> Tensor:
