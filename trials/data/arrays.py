@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from trials.data.picture import Picture, with_channels
-from trials.data.value_ranges import own_range, parse_range
+from trials.data.value_ranges import scaled
 
 
 def load_array(path: Path) -> np.ndarray:
@@ -27,11 +27,7 @@ def read_array(path: Path, value_range: str, channels: int) -> Picture:
         return Picture(with_channels(samples, channels, path), 1)
     if not np.isfinite(samples).all():
         raise ValueError(f"{path}: holds values that are not finite (NaN or infinite); replace them")
-    scaled = np.empty(samples.shape, np.uint8)
-    for channel in range(samples.shape[2]):
-        own = samples[..., channel].astype(np.float64)
-        low, high = parse_range(value_range) or own_range(own)[:2]
-        scale = 255 / (high - low) if high > low else 0.0
-        scaled[..., channel] = np.rint(np.clip((own - low) * scale, 0, 255))
+    channels_u8 = [np.rint(scaled(samples[..., at], value_range)[0]) for at in range(samples.shape[2])]
+    image_HWC = np.stack(channels_u8, axis=2).astype(np.uint8)
     how = f"from value_range={value_range}" if value_range else "each channel from its own 0.1 to 99.9 percentile"
-    return Picture(with_channels(scaled, channels, path), 1, (f"the array was scaled {how} to 0 to 255",))
+    return Picture(with_channels(image_HWC, channels, path), 1, (f"the array was scaled {how} to 0 to 255",))

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from trials.data.arrays import load_array, read_array
 from trials.data.listing import ARRAY_SUFFIX, HEIC_HINT
 from trials.data.picture import Picture, with_channels
-from trials.data.value_ranges import own_range, parse_range
+from trials.data.value_ranges import scaled
 
 REDUCED_OR_MASK_PAGE = 1 | 4  # bits of TIFF's NewSubfileType
 TIFF_SUBFILE_TYPE, TIFF_PHOTOMETRIC, MIN_IS_WHITE = 254, 262, 0
@@ -54,7 +54,7 @@ def read_picture(path: Path, value_range: str = "", channels: int = 3) -> Pictur
     else:
         rgb, transparent = _rgb(decoded)
         remarks += ["the image is transparent in places, which are shown white"] if transparent else []
-    native = rgb[..., :1] if channels_of(path) == 1 else rgb
+    native = rgb[..., :1] if _channels_of_image(decoded.image) == 1 else rgb
     turned = with_channels(native if decoded.is_upright else turn(native, decoded.orientation), channels, path)
     return Picture(turned, decoded.orientation, tuple(remarks))
 
@@ -66,13 +66,17 @@ def channels_of(path: Path) -> int:
         return 1 if len(shape) == 2 else shape[2]
     try:
         with Image.open(path) as image:
-            if image.mode == "P":
-                palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-                return 1 if (palette == palette[:, :1]).all() else 3
-            return 1 if image.mode.partition(";")[0] in GREY_MODES else 3
+            return _channels_of_image(image)
     except Exception as error:  # noqa: BLE001  what is damaged is said by those who decode it
         is_floats = isinstance(error, Image.UnidentifiedImageError) and _tiff_of_floats(path) is not None
         return 1 if is_floats else 3
+
+
+def _channels_of_image(image: Image.Image) -> int:
+    if image.mode == "P":
+        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        return 1 if (palette == palette[:, :1]).all() else 3
+    return 1 if image.mode.partition(";")[0] in GREY_MODES else 3
 
 
 def decode(path: Path, what: str) -> Decoded:
@@ -216,12 +220,7 @@ def _rgb(decoded: Decoded) -> tuple[np.ndarray, bool]:
 def _scaled_rgb(samples: np.ndarray, value_range: str, decoded: Decoded) -> tuple[np.ndarray, str]:
     """uint8 H,W,3 of samples H,W or H,W,C, and a sentence on the scale."""
     colours = samples[..., :3] if samples.ndim == 3 else samples
-    how = f"from value_range={value_range}"
-    low, high = parse_range(value_range) or (0.0, 0.0)
-    if not value_range:
-        low, high, how = own_range(colours)
-    scale = 255 / (high - low) if high > low else 0.0
-    grey = np.clip((colours.astype(np.float64) - low) * scale, 0, 255)
+    grey, how = scaled(colours, value_range)
     if decoded.inverted:
         grey = 255 - grey
     if samples.ndim == 3 and samples.shape[2] == 4:

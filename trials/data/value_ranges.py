@@ -19,6 +19,17 @@ def parse_range(text: str) -> tuple[float, float] | None:
     return float(matched[1]), float(matched[2])
 
 
+def scaled(values: np.ndarray, value_range: str) -> tuple[np.ndarray, str]:
+    """The values, of any shape, as real numbers from 0 (black) to 255; and in words where black and white are from.
+
+    value_range: LOW,HIGH; empty: the values' own. Raises ValueError where it is neither.
+    """
+    ends = parse_range(value_range)
+    low, high, how = (*ends, f"from value_range={value_range}") if ends else own_range(values)
+    scale = 255 / (high - low) if high > low else 0.0
+    return np.clip((values.astype(np.float64) - low) * scale, 0, 255), how
+
+
 def own_range(colours: np.ndarray) -> tuple[float, float, str]:
     """The values that become black and white in an array of any shape, and in words where they are from."""
     how = "from its own 0.1 to 99.9 percentile"
