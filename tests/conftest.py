@@ -5,6 +5,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each on two cores wait for one another
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ TINY = {
     "lr": 3e-3,
     "diagnosis_budget_s": 1.0,
 }
+
+
+def set_options(settings: Mapping[str, object]) -> list[str]:
+    """--set NAME=VALUE for each of these."""
+    return [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+
 
 # What tests start would ignore Ctrl-C where they are a shell's background job.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

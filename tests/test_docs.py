@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, set_options
 from trials import train
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -19,8 +19,8 @@ COMMAND = re.compile(r"^    ((?:[A-Z]\w+=\S+ )?python (?:-m )?\S+(?: [^#\n]*)?)"
 INLINE = re.compile(r"`((?:[A-Z]\w+=\S+ )?python (?:-m )?[^`]+)`")
 LINK = re.compile(r"\]\(([^)#]+)\)")
 FILES = re.compile(r"^    # (\w+\.py)[^\n]*\n((?:    [^\n]*\n|\n)+?)(?=\n    python|\S|\Z)", re.MULTILINE)
-SMALL = ["width=2", "image_size=32", "epochs=1", "batch_size=8", "train_limit=16", "val_limit=8"]
-SETTINGS = [part for setting in SMALL for part in ("--set", setting)]
+SMALL = {"width": 2, "image_size": 32, "epochs": 1, "batch_size": 8, "train_limit": 16, "val_limit": 8}
+SETTINGS = set_options(SMALL)
 ELSEWHERE = {  # what another test, or none, runs
     "benchmarks/": "hours",
     "-m pytest": "is these tests",
@@ -51,8 +51,7 @@ def place(tmp_path_factory):
         shutil.copytree(tests / "results_v1", place / "results" / name)
     shutil.copytree(tests / "foreign_v1", place / "EXPERIMENT")
     shutil.copytree(REPOSITORY / "examples", place / "examples")
-    broken = ["amp=true", "loss_scale_init=1e30", "max_skipped_run=2"]
-    changed = [part for setting in broken for part in ("--set", setting)]
+    changed = set_options({"amp": "true", "loss_scale_init": 1e30, "max_skipped_run": 2})
     with chdir(place):
         for name, more in (("first", []), ("pets", []), ("broken", changed)):
             train.main(["--data", "drawn", *SETTINGS, *more, "--out", f"runs/{name}"])
@@ -72,8 +71,8 @@ def words_of(command: str, pets: str, pictures: Path) -> list[str]:
     command = command.replace("--images DIR", f"--images {pictures / 'images'}")
     command = command.replace("DIR", str(pictures) if "folder" in command else pets)
     command = re.sub(r"--out (\S+)", rf"--out \1-{len(command)}", command)
-    for setting in SMALL:
-        command = re.sub(rf" --set {setting.partition('=')[0]}=\S+", "", command)
+    for name in SMALL:
+        command = re.sub(rf" --set {name}=\S+", "", command)
     words = command.split()
     if "trials.train" in words:
         words += SETTINGS

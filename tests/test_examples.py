@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 
 from study import run
-from tests.conftest import TINY
+from tests.conftest import TINY, set_options
 from trials import train
 
 pytest.importorskip("segmentation_models_pytorch", reason="segmentation-models-pytorch is not installed")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SETTINGS = [part for name, value in {**TINY, "epochs": 1, "lr": 0.001}.items() for part in ("--set", f"{name}={value}")]
+SETTINGS = set_options({**TINY, "epochs": 1, "lr": 0.001})
 
 
 def test_the_example_trains_by_itself(tmp_path):
-    own = [f"model={EXAMPLES}/smp_unet.py:unet", f"loss={EXAMPLES}/smp_unet.py:tversky", "own.tau=0.6"]
-    settings = [*SETTINGS, *(part for setting in own for part in ("--set", setting))]
-    assert train.main([*settings, "--set", "border=ignore", "--out", str(tmp_path / "run")]) == 0
+    file = EXAMPLES / "smp_unet.py"
+    own = {"model": f"{file}:unet", "loss": f"{file}:tversky", "own.tau": 0.6, "border": "ignore"}
+    assert train.main([*SETTINGS, *set_options(own), "--out", str(tmp_path / "run")]) == 0
 
 
 def test_the_study_compares_it_with_ours(tmp_path):

@@ -183,10 +183,6 @@ def test_a_compiled_network_is_explained_and_its_layers_are_said_not_to_be_measu
         pytest.skip("torch.compile's inductor needs a C++ compiler")
     model = small_network()
     compiled = torch.compile(model, backend=backend)
-
-    def loss_of(model, batch):
-        return F.binary_cross_entropy_with_logits(model(batch["image"]), batch["mask"])
-
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     scaler = torch.amp.GradScaler("cpu")
     watch = segstudy.watch(compiled, optimizer, scaler=scaler, out=tmp_path / "mine")
@@ -197,13 +193,13 @@ def test_a_compiled_network_is_explained_and_its_layers_are_said_not_to_be_measu
                 model[3].weight.mul_(BROKEN_BY)
         with watch.step(batch):
             with torch.autocast("cpu", torch.float16):
-                loss = loss_of(compiled, batch)
+                loss = binary_loss(compiled, batch)
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
         if watch.broken:
             break
-    explanation = watch.explain(loss=loss_of, budget_s=0.0)
+    explanation = watch.explain(loss=binary_loss, budget_s=0.0)
     assert (explanation.record.event.step, explanation.record.diagnosis.module) == (2, "3")
     assert "layers of a compiled network" in str(explanation)
 

@@ -5,7 +5,8 @@ import sys
 import zipfile
 
 import pytest
-from conftest import REPOSITORY
+
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import PETS_ROOT
 
 from analysis.load.factors import RANGES, factors_of, present_levels
 from analysis.load.folders import NotAStudy, require_study
 from analysis.load.study import load_study
 from analysis.report import write_report
 from analysis.stats.ranking import rank_trials
+from tests.conftest import PETS_ROOT, set_options
 from trials import predict, train
 from trials.config import TrialConfig
 from trials.data.loader import written_masks
@@ -114,11 +114,10 @@ def test_a_folder_above_two_experiments_names_them():
         require_study(CASES / "real/ray1_hyperopt")
 
 
-def prepared(name, capsys, *more) -> tuple[int, str]:
+def prepared(name, capsys, out) -> tuple[int, str]:
     """trials.train on a case of pictures, one short epoch: its exit code and what it printed."""
-    settings = ["width=2", "image_size=64", "epochs=1", "batch_size=4", "train_limit=4", "val_limit=1", "augment=none"]
-    chosen = [part for setting in settings for part in ("--set", setting)]
-    out = more[0]
+    settings = {"width": 2, "image_size": 64, "epochs": 1, "batch_size": 4, "train_limit": 4, "val_limit": 1}
+    chosen = set_options({**settings, "augment": "none"})
     code = train.main(["--data", "folder", "--data-root", str(CASES / "pictures" / name), *chosen, "--out", str(out)])
     printed = capsys.readouterr()
     return code, printed.out + printed.err

@@ -13,7 +13,7 @@ from study.command_line import options_of
 from study.options import check_metric, current_preset, settle
 from study.own_code import try_out
 from study.planning import plan
-from tests.conftest import TINY
+from tests.conftest import TINY, set_options
 from tests.test_trials_own import MINE
 from trials import predict, train
 from trials.config import TrialConfig
@@ -33,7 +33,7 @@ SPACE = Space(
     conditions={"own.tau": ("loss", "mine.py:tversky")},
 )
 """
-SETTINGS = [part for name, value in {**TINY, "epochs": 1}.items() for part in ("--set", f"{name}={value}")]
+SETTINGS = set_options({**TINY, "epochs": 1})
 
 ASKED = {
     **dict(preset="quick", search="random", scheduler="none", samples=1, seeds=1, metric="val_dice"),

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from analysis.load.predictions import as_rgb
-from tests.conftest import TINY
+from tests.conftest import TINY, set_options
 from trials import predict, train
 from trials.config import TrialConfig
 from trials.parts import build_augment, build_model, data_channels, prepared_data, train_loader
@@ -164,7 +164,7 @@ def test_a_batch_of_grey_images_is_about_zero_and_one(folder):
 def test_a_run_and_its_predictions_are_grey(folder, tmp_path, capsys):
     root = folder("grey16.png")
     settings = {name: value for name, value in SETTINGS.items() if name != "data"}
-    arguments = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    arguments = set_options(settings)
     run = ["--data", "folder", "--data-root", str(root), "--out", str(tmp_path / "run")]
     assert train.main([*arguments, *run]) == 0, capsys.readouterr().err
     assert json.loads((tmp_path / "run/config.json").read_text())["in_channels"] == 1

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.conftest import set_options
 from trials import predict, replay, train
 
 SMALL = ["width=4", "image_size=32", "epochs=2", "batch_size=8", "train_limit=32", "val_limit=8", "augment=flip"]
@@ -24,7 +25,7 @@ def table(path) -> list[dict[str, str]]:
 def train_arguments(out, *more: str, settings=SMALL) -> list[str]:
     """Of two settings of one name the later one counts."""
     last = dict(setting.split("=", 1) for setting in settings)
-    return [*(part for name, value in last.items() for part in ("--set", f"{name}={value}")), "--out", str(out), *more]
+    return [*set_options(last), "--out", str(out), *more]
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import TINY
+from tests.conftest import TINY, set_options
 from trials import predict, replay, train
 from trials.config import TrialConfig, parse_settings
 from trials.data.augment import Pipeline
@@ -90,7 +90,7 @@ def own_config(folder: Path = Path(), **settings) -> TrialConfig:
 
 def command(*settings: str, **changed) -> list[str]:
     given = {**TINY, "epochs": 1, "train_limit": 16, **changed}
-    return [*(part for name, value in given.items() for part in ("--set", f"{name}={value}")), *settings]
+    return [*set_options(given), *settings]
 
 
 # In a run
