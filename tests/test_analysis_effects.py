@@ -5,11 +5,11 @@ import math
 import pytest
 from analysis_fixtures import STUDY, Trial, completed, diverged_line, line, outcome, write_study
 
-from analysis.load.factors import Factor, factors_of, levels, present_levels
+from analysis.load.factors import Factor, compared_factors, factors_of, levels, present_levels
 from analysis.load.labels import label
 from analysis.load.study import load_study
 from analysis.page.sections.curves import curve_frames, last_medians
-from analysis.stats.curves import curve_ends, curve_factors, curves, medians, num_without_curve
+from analysis.stats.curves import curve_ends, curves, medians, num_without_curve
 from analysis.stats.outcomes import divergences, outcome_counts
 from analysis.stats.places import outcome_places
 from analysis.stats.ranking import level_summary, rank_trials, seed_spread, without_a_step
@@ -168,7 +168,7 @@ def test_only_choices_with_two_levels_present_get_curves(tmp_path):
     trials = [completed([0.5], batch_size=8), completed([0.5], batch_size=16)]
     study = load_study(write_study(tmp_path, trials))
     factors, _ = factors_of(STUDY, study.trials)
-    assert [factor.name for factor in curve_factors(study.trials, factors)] == ["batch_size"]
+    assert [factor.name for factor in compared_factors(study.trials, factors)] == ["batch_size"]
 
 
 def test_a_score_of_weights_that_no_step_changed_is_found(tmp_path):

@@ -158,6 +158,11 @@ def present_levels(trials: pd.DataFrame, factor: Factor) -> list[str]:
     return [level for level in factor.levels if level in seen] + [level for level in seen if level not in factor.levels]
 
 
+def compared_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:
+    """The choices of which at least two levels are there: what can be compared, and is worth a figure of its own."""
+    return [factor for factor in factors if factor.kind == "choice" and len(present_levels(trials, factor)) > 1]
+
+
 def numbers(trials: pd.DataFrame, name: str) -> pd.Series:
     """A column as floats; NaN for what is no finite number, and everywhere where there is no such column."""
     if name not in trials:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.load.contract import BROKEN
-from analysis.load.factors import Factor, levels, present_levels
+from analysis.load.factors import Factor, compared_factors, levels, present_levels
 from analysis.load.study import Study
 from analysis.page import words
 from analysis.page.differences import counted, interval, metric_sentence, named, points, signed, verdict
@@ -123,7 +123,7 @@ def divergence_sentences(
     bad = trials["outcome"].isin(BROKEN)
     if not bad.any():
         return []
-    compared = [each for each in factors if each.kind == "choice" and len(present_levels(trials, each)) > 1]
+    compared = compared_factors(trials, factors)
     alike = {} if bad.sum() < FEWEST_ALIKE else shared_levels(trials, compared, bad)
     rest = [factor for factor in compared if factor.name not in alike]
     shared = {each.name: alike[each.name] for each in compared if each.name in alike and is_clear(found, each)}

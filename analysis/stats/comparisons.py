@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load.contract import BROKEN
-from analysis.load.factors import Factor, levels, present_levels
+from analysis.load.factors import Factor, compared_factors, levels, present_levels
 from analysis.stats import intervals
 from analysis.stats.designs import Design
 from analysis.stats.estimates import (
@@ -35,7 +35,6 @@ from analysis.stats.outcomes import divergence_known
 from analysis.stats.pairing import (
     FEWEST_PAIRS,
     Sides,
-    compared_factors,
     level_pairs,
     numbered,
     settings_table,

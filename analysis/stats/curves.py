@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis.load.contract import BROKEN
-from analysis.load.factors import Factor, levels, present_levels
+from analysis.load.factors import Factor, levels
 from analysis.stats.ranking import name_hash
 from analysis.stats.scores import measured
 
@@ -88,8 +88,3 @@ def curve_ends(curves: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 def num_without_curve(curves: pd.DataFrame, trials: pd.DataFrame) -> int:
     """Diverged and frozen trials without a row in curves: they have no curve, and no cross either."""
     return int((~trials["folder"].isin(curves["folder"]) & trials["outcome"].isin(BROKEN)).sum())
-
-
-def curve_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:
-    """The factors worth a figure of their own: choices of which at least two levels are there."""
-    return [factor for factor in factors if factor.kind == "choice" and len(present_levels(trials, factor)) >= 2]

@@ -6,7 +6,7 @@ from math import nan
 
 import pandas as pd
 
-from analysis.load.factors import Factor, levels, present_levels
+from analysis.load.factors import Factor, levels
 from analysis.load.labels import label
 
 MOST_LEVELS = 5  # of an axis: ten pairs of levels; beyond, only neighbours in the space's order
@@ -38,11 +38,6 @@ class Sides:
     @property
     def num_seeds(self) -> int:
         return self.pairs["seed"].nunique()
-
-
-def compared_factors(trials: pd.DataFrame, factors: list[Factor]) -> list[Factor]:
-    """The choices of which at least two levels are there."""
-    return [factor for factor in factors if factor.kind == "choice" and len(present_levels(trials, factor)) > 1]
 
 
 def level_pairs(names: list[str]) -> list[tuple[str, str]]:

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from analysis.load.factors import Factor, levels, numbers, present_levels
-from analysis.stats.curves import ALL, curve_factors
+from analysis.load.factors import Factor, compared_factors, levels, numbers, present_levels
+from analysis.stats.curves import ALL
 from analysis.stats.outcomes import divergence_known
 from analysis.stats.ranking import name_hash
 
@@ -24,7 +24,7 @@ def best_points(ranked: pd.DataFrame, factor: Factor, factors: list[Factor], met
 
 def colouring(trials: pd.DataFrame, factors: list[Factor]) -> Factor | None:
     """The factor by whose levels points are coloured: the first choice that is not the learning rate, if any."""
-    return next(iter(curve_factors(trials, [factor for factor in factors if factor.name != "lr"])), None)
+    return next(iter(compared_factors(trials, [factor for factor in factors if factor.name != "lr"])), None)
 
 
 def is_log(factor: Factor, values: pd.Series) -> bool:

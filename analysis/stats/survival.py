@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.load.contract import BROKEN
-from analysis.load.factors import Factor, levels, present_levels
+from analysis.load.factors import Factor, compared_factors, levels, present_levels
 from analysis.stats.intervals import NORMAL_QUANTILE, share_interval
 from analysis.stats.outcomes import divergence_known, event_epochs
 
@@ -106,9 +106,7 @@ def survival_table(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:
     that share a setting as independent: p < 0.05 in 11 % of null studies of 6 settings with luck of their own.
     """
     ends, is_known, rows = ends_of(trials), divergence_known(trials), []
-    for factor in factors:
-        if factor.kind != "choice" or len(present_levels(trials, factor)) < 2:
-            continue
+    for factor in compared_factors(trials, factors):
         level = levels(trials, factor)
         for name in present_levels(trials, factor):
             here = level == name

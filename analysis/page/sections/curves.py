@@ -5,14 +5,13 @@ import pandas as pd
 from analysis.figures import canvas
 from analysis.figures import curves as curve_figures
 from analysis.figures.canvas import colours_of
-from analysis.load.factors import Factor
+from analysis.load.factors import Factor, compared_factors
 from analysis.load.study import Study
 from analysis.page.blocks import Picture, Section, Text, slug
 from analysis.page.wording import count
 from analysis.stats.curves import (
     CurveFrames,
     curve_ends,
-    curve_factors,
     curves,
     medians,
     num_without_curve,
@@ -36,7 +35,7 @@ def curve_pictures(
 ) -> list[Picture]:
     """Figures of Dice, the metric and the losses for each factor with levels to compare, else one of each for all."""
     found = []
-    for factor in curve_factors(trials, factors) or [None]:
+    for factor in compared_factors(trials, factors) or [None]:
         colours = colours_of(trials, factor, factors)
         found += metric_picture(trials, epochs, factor, colours, "val_dice")
         losses = loss_picture(trials, epochs, factor, colours)

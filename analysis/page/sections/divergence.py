@@ -9,7 +9,7 @@ from analysis.figures import canvas, divergence
 from analysis.figures.canvas import colours_of
 from analysis.figures.places import draw_outcomes
 from analysis.load.contract import BROKEN
-from analysis.load.factors import Factor, levels, numbers, present_levels, settings_columns
+from analysis.load.factors import Factor, compared_factors, levels, numbers, present_levels, settings_columns
 from analysis.load.layers import Headroom, read_headroom
 from analysis.load.study import Study
 from analysis.page import words
@@ -179,10 +179,9 @@ def cause_tables(trials: pd.DataFrame, factors: list[Factor]) -> list[Table]:
     if bad.empty:
         return []
     rows = []
-    for factor in factors:
-        names = present_levels(trials, factor) if factor.kind == "choice" else []
+    for factor in compared_factors(trials, factors):
         level = levels(bad, factor)
-        for name in names if len(names) > 1 else []:
+        for name in present_levels(trials, factor):
             counted = bad.loc[level == name, "outcome_cause"].value_counts()
             rows.append({"axis": factor.name, "level": name} | {str(cause): int(n) for cause, n in counted.items()})
     if not rows:
