@@ -46,7 +46,7 @@ LEGEND_WIDTH = 66  # characters in a row of a legend
 MOST_IN_LEGEND = 24  # levels; more are counted
 LONGEST_LABEL, LONGEST_TICK, LONGEST_SIDE = 40, 24, 32  # characters: in a legend, at a tick, along an upright axis
 ROWS_IN_HEIGHT, ROW_IN = 4, 0.21  # rows of a legend that a figure has room for; inches for each more
-LOG_RATIO = 30  # losses that span more are drawn on a log axis
+LOG_RATIO = 30  # losses and minutes that span more are drawn on a log axis
 
 # outcome: marker, size, colour; those that ended by an error share one, and those that have not ended
 OUTCOMES = {
@@ -173,6 +173,11 @@ def outcome_handles(outcomes: pd.Series, *, grey: bool) -> list[Line2D]:
         )
         for name, (marker, size, colour) in ((name, OUTCOMES.get(name, OTHER_OUTCOME)) for name in present)
     ]
+
+
+def needs_log(low: float, high: float) -> bool:
+    """Whether positive values from low to high span more than LOG_RATIO; of no values (nan) none do."""
+    return low > 0 and high / low > LOG_RATIO
 
 
 def log_axis(axes: Axes, which: str) -> None:

@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.canvas import LOG_RATIO, LONGEST_SIDE, MOST_DRAWN, Hover, fewness, legend_above, log_axis
+from analysis.figures.canvas import LONGEST_SIDE, MOST_DRAWN, Hover, fewness, legend_above, log_axis, needs_log
 from analysis.figures.lettering import shown
 from analysis.stats.curves import CurveFrames
 
@@ -73,7 +73,8 @@ def draw_losses(frames: list[CurveFrames], axes: list[Axes], *, colours: dict, t
     for each, panel, name in zip(frames, axes, ["train_loss", "val_loss"], strict=True):
         values += draw_curves(each, panel, colours=colours, name=name)
         panel.set(title=name, ylabel="loss" if name == "train_loss" else "")
-    if needs_log(pd.concat([each.lines["value"] for each in frames])):
+    losses = pd.concat([each.lines["value"] for each in frames])
+    if needs_log(losses.min(), losses.max()):
         log_axis(axes[0], "y")  # shared: both panels
     ends = pd.concat([each.ends for each in frames])
     curve_legend(axes[0], ends, colours, title)
@@ -90,7 +91,3 @@ def curve_legend(axes: Axes, ends: pd.DataFrame, colours: dict, title: str) -> N
         if (ends["outcome"] == outcome).any()
     ]
     legend_above(axes, handles, title)
-
-
-def needs_log(values: pd.Series) -> bool:
-    return len(values) > 0 and values.min() > 0 and values.max() / values.min() > LOG_RATIO

@@ -12,7 +12,7 @@ from analysis.load.labels import EXACT_DIGITS, key_of, label, label_of, labelled
 
 RANGES = ("log_uniform", "uniform", "int_range")
 FEW = 8  # different values that are levels whatever they are
-LOG_RATIO = 10  # numbers that span more are drawn on a log axis
+LOG_UNIFORM_RATIO = 10  # a range whose values span that much counts as log_uniform
 
 NAMES = {  # what a setting is called in words; any other is called by its own name
     "model": "network",
@@ -105,9 +105,9 @@ def has_many_digits(key: str) -> bool:
 
 
 def range_kind(keys: pd.Series) -> str:
-    """log_uniform for positive numbers that span a factor of LOG_RATIO or more, else uniform."""
+    """log_uniform for positive numbers that span a factor of LOG_UNIFORM_RATIO or more, else uniform."""
     values = keys[keys != "null"].astype(float)
-    return "log_uniform" if values.min() > 0 and values.max() / values.min() >= LOG_RATIO else "uniform"
+    return "log_uniform" if values.min() > 0 and values.max() / values.min() >= LOG_UNIFORM_RATIO else "uniform"
 
 
 def is_single(name: str, keys: pd.Series) -> bool:

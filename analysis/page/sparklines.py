@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analysis.figures.canvas import needs_log
+
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 300, 90, 44, 14, 6  # px
 MOST_POINTS = 150  # of a line; of longer ones, every second epoch, or third ...
-LOG_RATIO = 30  # as in analysis/figures/canvas.py
 
 Points = Sequence[tuple[int, float]]  # epoch, value; finite
 
@@ -32,7 +33,7 @@ def sparkline(lines: Mapping[str, Points], title: str, *, last_epoch: int) -> Sp
         return None
     values = [value for points in drawn.values() for _, value in points]
     low, high = min(values), max(values)
-    log = low > 0 and high / low > LOG_RATIO
+    log = needs_log(low, high)
     told = "; ".join(
         f"{name} from {points[0][1]:.4g} at epoch {points[0][0]} to {points[-1][1]:.4g} at epoch {points[-1][0]}"
         for name, points in drawn.items()

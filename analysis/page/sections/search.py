@@ -71,7 +71,7 @@ def cost_picture(ranked: pd.DataFrame, metric: str, mode: str) -> list[Picture]:
     if len(points) < FEWEST:
         return []
     low, high = points["cost_min"].min(), points["cost_min"].max()
-    drawn = canvas.drawn(search.draw_costs, points, metric=metric, log=low > 0 and high / low > canvas.LOG_RATIO)
+    drawn = canvas.drawn(search.draw_costs, points, metric=metric, log=canvas.needs_log(low, high))
     front = points[points["on_front"]]
     told = [f"{row.trial} ({row.cost_min:.2g} min, {show(row.value, metric)})" for row in front.itertuples()]
     return [
