@@ -65,10 +65,8 @@ def load_study(folder: str | Path, metric: str | None = None, mode: str | None =
     said in `gaps`. Raises ValueError where the folder is no study, or no trial measured the metric.
     """
     _ours("analysis")
-    from analysis.load.folders import require_study
     from analysis.load.study import load_study as load
 
-    require_study(Path(folder))
     return load(Path(folder), metric, mode)
 
 
