@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.load.factors import Factor
 from analysis.load.study import Study
-from analysis.page.answer import sentences
+from analysis.page.answer import best_sentences, sentences
 from analysis.page.blocks import Beside, Block, Items, Picture, Section, Table, flat, slug
 from analysis.page.comparability import comparability_gaps
 from analysis.page.headline import asked_about, broken_sentences, headline
@@ -39,11 +39,11 @@ def answer_of(
     broken = broken_sentences(study, factors, found)
     compared = found.loc[found["what"].eq(study.metric) & found["difference"].notna(), "axis"]
     others = sentences(facts, factors, set(compared))
-    best = [each for each in others if each.startswith(("The best trial", "No trial has a finite"))]
-    top = list(dict.fromkeys([*first, *broken, *best[:1], *uncompared_sentences(study, asked, found)])) or others[:1]
+    best = best_sentences(facts)[:1]
+    top = list(dict.fromkeys([*first, *broken, *best, *uncompared_sentences(study, asked, found)])) or others[:1]
     top = [" ".join([*top[:1], *filter(None, [study.guess])]), *top[1:]]
     incomparable = comparability_gaps(study.metric, study)
-    rest = [each for each in dict.fromkeys([*verdict, *whole, *others]) if each not in (*top, *best[:1])]
+    rest = [each for each in dict.fromkeys([*verdict, *whole, *others]) if each not in (*top, *best)]
     return Answer([*incomparable, *top], rest)
 
 
@@ -84,10 +84,8 @@ def first_blocks(said: Answer, tables: list[Table], figures: list[Picture]) -> l
 
 def divided_by(levels: list[Table], asked: Factor | None) -> tuple[list[Table], list[Table]]:
     """The table of the asked axis's levels, and the others'."""
-    own = [asked is not None and table.axis == asked.name for table in levels]
-    return [each for each, is_own in zip(levels, own, strict=True) if is_own], [
-        each for each, is_own in zip(levels, own, strict=True) if not is_own
-    ]
+    name = asked.name if asked else None
+    return [each for each in levels if each.axis == name], [each for each in levels if each.axis != name]
 
 
 def asked_factor(study: Study, factors: list[Factor]) -> Factor | None:

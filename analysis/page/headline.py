@@ -88,9 +88,9 @@ def unclear_sentence(rows: pd.DataFrame, metric: str, what: str) -> str:
 
     what: "No setting is", or an axis that "is not".
     """
-    compared = "the difference between its levels has no" if len(rows) == 1 else f"of {len(rows)} differences between"
-    levels = "" if len(rows) == 1 else " levels none has a"
-    return f"{what} clearly associated with a better {metric}: {compared}{levels} 95 % interval that leaves out zero."
+    none = f"of {len(rows)} differences between levels none has a"
+    none = "the difference between its levels has no" if len(rows) == 1 else none
+    return f"{what} clearly associated with a better {metric}: {none} 95 % interval that leaves out zero."
 
 
 def interaction_sentences(found: pd.DataFrame, study: Study) -> list[str]:
