@@ -11,6 +11,7 @@ from analysis.load.factors import Factor, compared_factors, levels, present_leve
 from analysis.load.study import Study
 from analysis.page import words
 from analysis.page.differences import counted, interval, metric_sentence, named, points, signed, verdict
+from analysis.page.verdict import clearest_first
 from analysis.page.wording import count, level_text, listed
 from analysis.stats.designs import Design
 from analysis.stats.guards import GUARDS
@@ -66,8 +67,7 @@ def metric_sentences(found: pd.DataFrame, asked: list[str], study: Study, design
 
     An association whose interval holds zero is no answer to anything: of those it is said how many there are.
     """
-    rows = found[(found["what"] == study.metric) & found["difference"].notna() & ~found["is_interaction"].eq(True)]
-    rows = rows.assign(open=~rows["decided"]).sort_values(["open", "p"], kind="stable")
+    rows = clearest_first(found, study.metric)
     unclear = pd.Series(not design.answers, rows.index) & ~(rows["low"].gt(0) | rows["high"].lt(0))
     if len(rows) and unclear.all():
         return [unclear_sentence(rows, study.metric, "No setting is")]

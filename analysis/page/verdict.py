@@ -16,12 +16,11 @@ def verdict_sentences(study: Study, asked: Factor | None, found: pd.DataFrame, d
     if asked is None:
         return []
     names = present_levels(study.trials, asked)
-    rows = rows_of(study, asked, found)
-    known = rows[rows["difference"].notna()]
+    known = clearest_first(found, study.metric)
+    known = known[known["axis"].eq(asked.name)]
     if known.empty:
         return []
-    ordered = known.assign(open=~known["decided"]).sort_values(["open", "p"], kind="stable")
-    row = ordered.to_dict("records")[0]
+    row = known.to_dict("records")[0]
     better, worse, sign = ahead(row, study.mode)
     levels = level_text(asked.name, better), level_text(asked.name, worse)
     by = f"{signed(sign * row['difference'], study.metric)}{at(row)}"
@@ -40,16 +39,24 @@ def uncompared_sentences(study: Study, asked: Factor | None, found: pd.DataFrame
     """Why the levels of the asked axis cannot be compared; none where they can, or where there are no two."""
     if asked is None or len(present_levels(study.trials, asked)) < 2:
         return []
-    rows = rows_of(study, asked, found)
+    rows = by_levels(found, study.metric)
+    rows = rows[rows["axis"].eq(asked.name)]
     if rows["difference"].notna().any():
         return []
     why = next((reason for reason in rows["reason"].dropna() if reason), "")
     return [f"{opened(asked)} cannot be compared yet{': ' + why if why else ''}."]
 
 
-def rows_of(study: Study, asked: Factor, found: pd.DataFrame) -> pd.DataFrame:
-    """The rows of found that compare levels of the axis by the study's metric."""
-    return found[found["what"].eq(study.metric) & found["axis"].eq(asked.name) & ~found["is_interaction"].eq(True)]
+def by_levels(found: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows of found that compare two levels of an axis by the metric."""
+    return found[found["what"].eq(metric) & ~found["is_interaction"].eq(True)]
+
+
+def clearest_first(found: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """The rows of found that by_levels gives and that have a difference: the decided ones first, then by p."""
+    rows = by_levels(found, metric)
+    rows = rows[rows["difference"].notna()]
+    return rows.assign(open=~rows["decided"]).sort_values(["open", "p"], kind="stable")
 
 
 def between(row: dict, study: Study) -> str:
