@@ -100,9 +100,8 @@ def shared_factors(one: Study, other: Study) -> list[Factor]:
 def design_of_both(one: Study, other: Study) -> Design:
     """An answer only where both give one; the reasons of both."""
     designs = [design_of(study.study["options"], study.trials) for study in (one, other)]
-    worse = max(designs, key=lambda design: bool(design.reason))
     reasons = dict.fromkeys(design.reason for design in designs if design.reason)
-    return replace(worse, reason=", and in the other study ".join(reasons))
+    return Design(", and in the other study ".join(reasons))
 
 
 def pairing_sentences(trials: pd.DataFrame, factors: list[Factor]) -> list[str]:

@@ -10,11 +10,9 @@ NO_SCHEDULERS = (None, "none", "fifo")
 
 @dataclass(frozen=True)
 class Design:
-    """How settings were chosen and trials stopped."""
+    """Whether a difference may be called an effect, by how settings were chosen and trials stopped."""
 
-    kind: str  # "factorial", "random", "adaptive" or "unknown"
-    is_pruned: bool  # a scheduler stopped trials by what they had reached
-    reason: str  # in words, what stands in the way of calling a difference an effect; empty where nothing does
+    reason: str  # in words, what stands in the way; empty where nothing does
 
     @property
     def answers(self) -> bool:
@@ -32,13 +30,12 @@ def design_of(options: dict, trials: pd.DataFrame) -> Design:
         value if isinstance(value, str) else None for value in (options.get("search"), options.get("scheduler"))
     )
     is_pruned = bool((trials["outcome"] == "pruned").any()) or scheduler not in NO_SCHEDULERS
-    kind = {"grid": "factorial", "random": "random", None: "unknown"}.get(search, "adaptive")
+    if search is None:
+        return Design("it is not recorded how settings were chosen and trials stopped")
     reasons = []
-    if kind == "unknown":
-        reasons.append("it is not recorded how settings were chosen and trials stopped")
-    if kind == "adaptive":
+    if search not in BLIND_SEARCHES:
         reasons.append(f"the search ({search}) tried more of the settings that did well")
-    if is_pruned and kind != "unknown":
+    if is_pruned:
         name = scheduler if scheduler not in NO_SCHEDULERS else "unrecorded"
         reasons.append(f"the scheduler ({name}) stopped trials that did badly")
-    return Design(kind, is_pruned, " and ".join(reasons))
+    return Design(" and ".join(reasons))
