@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.load.columns import EPOCH_COLUMNS, TRIAL_COLUMNS, seed_of
 from analysis.load.folders import require_study, state_files, trial_folders
 from analysis.load.foreign_trials import is_left_out, is_our_trial, read_foreign, read_recorded, stopped_early
-from analysis.load.json_files import MISSING, current, read_object
+from analysis.load.json_files import MISSING, current, is_number, read_object
 from analysis.load.metric import NO_METRICS, choose
 from analysis.load.ray_record import ExperimentRecord, read_record
 from analysis.load.trial import SUCH_AS, TEXTS, Columns, read_trial
@@ -43,6 +43,12 @@ class Study:
     @property
     def state(self) -> str:
         return state_of(self.study)
+
+    @property
+    def num_planned(self) -> int | None:
+        """How many trials were planned; None where that is not recorded."""
+        number = self.study.get("num_trials")
+        return int(number) if is_number(number) else None
 
 
 def load_study(folder: Path, metric: str | None = None, mode: str | None = None) -> Study:

@@ -16,11 +16,10 @@ LONGEST_ERROR = 120  # characters
 
 def alerts(study: Study, ranked: pd.DataFrame) -> list[str]:
     """Empty where there is nothing of the kind."""
-    planned = study.study.get("num_trials")
     return [
         *error_sentences(study.trials),
         *untaught_sentences(study.folder, ranked, study.metric, study.mode),
-        *(budget_sentences(study, int(planned)) if is_number(planned) else []),
+        *budget_sentences(study),
     ]
 
 
@@ -69,9 +68,11 @@ def one_class(trial: Path) -> str:
     return {0.0: "background", 1.0: "the object"}.get(share, "")
 
 
-def budget_sentences(study: Study, planned: int) -> list[str]:
+def budget_sentences(study: Study) -> list[str]:
     """Of a study that its time budget ended before all its trials had come to an end."""
-    budget_s = study.study["options"].get("time_budget_s")
+    budget_s, planned = study.study["options"].get("time_budget_s"), study.num_planned
+    if planned is None:
+        return []
     never, cut = planned - len(study.trials), int((study.trials["outcome"] == "interrupted").sum())
     if not is_number(budget_s) or study.state != "finished" or (never <= 0 and not cut):
         return []

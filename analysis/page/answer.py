@@ -24,14 +24,13 @@ def facts_of(study: Study, factors: list[Factor], ranked: pd.DataFrame) -> dict:
     """Everything the sentences say, as data."""
     choices = [factor for factor in factors if factor.kind == "choice"]
     spread = seed_spread(ranked, factors, study.metric)
-    planned = study.study.get("num_trials")
-    counts = outcome_counts(ranked, int(planned) if is_number(planned) else None)
+    counts = outcome_counts(ranked, study.num_planned)
     scored = ranked[ranked["rank"].notna()]
     return {
         "state": study.state,
         "metric": study.metric,
         "mode": study.mode,
-        "num_planned": int(planned) if is_number(planned) else None,
+        "num_planned": study.num_planned,
         "num_trials": len(ranked),
         "num_measured": len(scored),
         "outcomes": dict(zip(counts["outcome"], counts["num_trials"], strict=True)),

@@ -7,7 +7,6 @@ import pandas as pd
 
 from analysis.load.contract import BROKEN
 from analysis.load.factors import Factor, factors_of, relabelled
-from analysis.load.json_files import is_number
 from analysis.load.study import Study
 from analysis.load.trial import FLAGS
 from analysis.page.blocks import Items, Page, Section, Table, Text
@@ -187,8 +186,7 @@ def missing(one: Study, other: Study, names: tuple[str, str]) -> list:
     pairs = list(zip((one, other), names, strict=True))
     gaps = [f"{name}: {gap}" for study, name in pairs for gap in study.gaps]
     for study, name in pairs:
-        number = study.study.get("num_trials")
-        never = int(number) - len(study.trials) if is_number(number) else 0
+        never = (study.num_planned or 0) - len(study.trials)
         if never > 0:
             gaps.append(f"{name}: {count(never, 'planned trial has', 'planned trials have')} not started.")
     return [Items(gaps)] if gaps else [Text("Nothing: each trial of both has its results and its end.")]
@@ -202,8 +200,7 @@ def question(one: Study, other: Study) -> str:
 
 def planned(study: Study) -> str:
     """How many trials were planned, where there are not so many; else nothing."""
-    number = study.study.get("num_trials")
-    return f" of {number}" if is_number(number) and number != len(study.trials) else ""
+    return f" of {study.num_planned}" if study.num_planned not in (None, len(study.trials)) else ""
 
 
 def status(one: Study, other: Study, names: tuple[str, str]) -> str:
