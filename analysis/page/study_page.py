@@ -37,8 +37,7 @@ from analysis.page.sections.ranking import ranking_section
 from analysis.page.sections.search import search_section
 from analysis.page.sections.trials import trial_section
 from analysis.page.trial_record import part_record, trial_parts
-from analysis.page.verdict import capital
-from analysis.page.wording import count, data_line
+from analysis.page.wording import capital, count, data_line
 from analysis.stats.comparisons import compare
 from analysis.stats.designs import design_of
 from analysis.stats.ranking import rank_trials, without_a_step

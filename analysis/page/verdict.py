@@ -7,7 +7,7 @@ import pandas as pd
 from analysis.load.factors import Factor, present_levels
 from analysis.load.study import Study
 from analysis.page.differences import ahead, at, signed
-from analysis.page.wording import level_text, listed
+from analysis.page.wording import capital, level_text, listed
 from analysis.stats.designs import Design
 
 
@@ -28,7 +28,9 @@ def verdict_sentences(study: Study, asked: Factor | None, found: pd.DataFrame, d
         return [f"{capital(levels[0])} gives a better {study.metric} than {levels[1]}: {by}."]
     apart = row["low"] > 0 or row["high"] < 0
     if design.answers or not apart:
-        return [f"{opened(asked)}: no clear winner in {study.metric} between {listed(names)}{between(row, study)}."]
+        return [
+            f"{capital(asked.title)}: no clear winner in {study.metric} between {listed(names)}{between(row, study)}."
+        ]
     return [
         f"Trials with {levels[0]} reached a better {study.metric} than those with {levels[1]}: {by}. That is an"
         f" association; {asked.title} need not be the reason."
@@ -44,7 +46,7 @@ def uncompared_sentences(study: Study, asked: Factor | None, found: pd.DataFrame
     if rows["difference"].notna().any():
         return []
     why = next((reason for reason in rows["reason"].dropna() if reason), "")
-    return [f"{opened(asked)} cannot be compared yet{': ' + why if why else ''}."]
+    return [f"{capital(asked.title)} cannot be compared yet{': ' + why if why else ''}."]
 
 
 def by_levels(found: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -65,12 +67,3 @@ def between(row: dict, study: Study) -> str:
         return ""
     low, high = (signed(row[bound], study.metric, unit=bound == "high") for bound in ("low", "high"))
     return f" ({row['level_a']} less {row['level_b']}{at(row)}: 95 % CI {low} to {high})"
-
-
-def opened(asked: Factor) -> str:
-    return capital(asked.title)
-
-
-def capital(text: str) -> str:
-    """The first letter large, the others as they are; a setting's own name stays as it is."""
-    return text[:1].upper() + text[1:] if "=" not in text and "_" not in text else text

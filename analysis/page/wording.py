@@ -40,6 +40,11 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def capital(text: str) -> str:
+    """The first letter large, the others as they are; a setting's own name stays as it is."""
+    return text[:1].upper() + text[1:] if "=" not in text and "_" not in text else text
+
+
 def listed(parts: list[str], last: str = "and") -> str:
     """a, b and c"""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}" if parts else ""

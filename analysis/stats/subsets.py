@@ -11,11 +11,6 @@ from analysis.load.predictions import FILES, kept_in, read_scores
 from analysis.stats.importances import sampled
 
 REST = "neither"  # images that bear no label
-SUBSETS_ABOUT = (
-    "Mean Dice on images with thin structures, or of the background's colours, at the best epoch of each completed"
-    " trial. Trials that did not complete, or left no scores, are left out, which may favour the level that has many of"
-    " them. Of more than 500 trials a fixed sample is read."
-)
 
 
 def subset_scores(study: Path, ranked: pd.DataFrame, factor: Factor | None) -> pd.DataFrame:

@@ -13,10 +13,16 @@ from analysis.load.predictions import Example, NoPicture, examples, paired_examp
 from analysis.load.study import Study
 from analysis.page.blocks import Picture, Section, Table, Text, slug
 from analysis.page.wording import level_text, listed, show
-from analysis.stats.subsets import SUBSETS_ABOUT, subset_scores
+from analysis.stats.importances import MOST_FOR_FANOVA
+from analysis.stats.subsets import subset_scores
 
 MOST_BESIDE = 3  # levels whose predictions stand beside each other
 BESIDE = ("median", "worst")  # images that are shown of several trials
+SUBSETS_ABOUT = (
+    "Mean Dice on images with thin structures, or of the background's colours, at the best epoch of each completed"
+    " trial. Trials that did not complete, or left no scores, are left out, which may favour the level that has many of"
+    f" them. Of more than {MOST_FOR_FANOVA} trials a fixed sample is read."
+)
 
 
 def best_examples(folder: Path, ranked: pd.DataFrame) -> tuple[list[Example], str, str]:
