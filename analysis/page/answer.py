@@ -62,11 +62,10 @@ def placed(scored: pd.DataFrame, place: int, factors: list[Factor], study: Study
     if place >= len(scored):
         return None
     row = scored.iloc[place].to_dict()
-    names = [*settings_columns(scored, factors)]
     return {name: row.get(name) for name in ("folder", "trial", "best_epoch", "outcome", "seed")} | {
         "epochs": row.get("epochs") if study.is_ours else None,
         "value": float(row[f"best_{study.metric}"]),
-        "settings": settings_text(row, names),
+        "settings": settings_text(row, settings_columns(scored, factors)),
     }
 
 
@@ -95,7 +94,7 @@ def state_sentence(facts: dict) -> str:
     planned = f" of {facts['num_planned']} planned" if facts["num_planned"] is not None else ""
     after = facts["num_completed_after_event"]
     notes = {"completed": f" ({after} of them after an event)"} if after else {}
-    ends = [f"{number} {name.replace('_', ' ')}{notes.get(name, '')}" for name, number in facts["outcomes"].items()]
+    ends = [f"{number} {words.outcome(name)}{notes.get(name, '')}" for name, number in facts["outcomes"].items()]
     if not facts["num_trials"]:
         return f"{states[facts['state']]}. No trial{planned} has started."
     return f"{states[facts['state']]}. {count(facts['num_trials'], 'trial')}{planned} started: {listed(ends)}."
@@ -112,7 +111,7 @@ def best_sentences(facts: dict) -> list[str]:
     settings = f", with {best['settings']}" if best["settings"] else ""
     found = [
         f"The best trial is {best['trial']}: {metric} {show(best['value'], 'dice')}"
-        f"{epoch_text(best['best_epoch'])}{of} ({best['outcome'].replace('_', ' ')}){settings}{seed}."
+        f"{epoch_text(best['best_epoch'])}{of} ({words.outcome(best['outcome'])}){settings}{seed}."
     ]
     if second is not None:
         gap = gap_to(best["value"], second["value"], facts["mode"])

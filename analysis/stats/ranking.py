@@ -1,4 +1,4 @@
-"""Frames -> frames: who is best, what each level of a factor reached, how the trials ended. Pure."""
+"""Frames -> frames: who is best, what each level of a factor reached, how far seeds lie apart. Pure."""
 
 import zlib
 

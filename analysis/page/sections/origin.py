@@ -41,7 +41,7 @@ def axis_values(space: dict, factor: Factor, trials: pd.DataFrame) -> str:
 def made_section(study: Study) -> Section:
     """Command, commit, versions, hardware, options: as study.json has them."""
     record, origin = study.study, study.study["provenance"]
-    dirty = {True: " with uncommitted changes", False: ""}.get(origin.get("dirty") is True, "")
+    dirty = " with uncommitted changes" if origin.get("dirty") is True else ""
     commit = f"{origin['commit']}{dirty}" if origin.get("commit") else None
     rows = {
         "command": origin.get("command"),

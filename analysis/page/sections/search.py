@@ -5,6 +5,7 @@ import pandas as pd
 from analysis.figures import canvas, search
 from analysis.load.factors import Factor
 from analysis.load.study import Study
+from analysis.page import words
 from analysis.page.blocks import Picture, Section
 from analysis.page.wording import count, listed, show
 from analysis.stats.search_history import MOST_LINES, costs, parallel, rungs, time_line
@@ -34,7 +35,7 @@ def time_picture(study: Study) -> list[Picture]:
     whole, counts = bars["end_min"].max(), bars["outcome"].value_counts()
     missing = len(study.trials) - len(bars)
     absent = f" {count(missing, 'trial')} left no result with a time and cannot be drawn." if missing else ""
-    told = [f"{number} {str(name).replace('_', ' ')}" for name, number in counts.items()]
+    told = [f"{number} {words.outcome(str(name))}" for name, number in counts.items()]
     return [
         Picture(
             "time_line",
