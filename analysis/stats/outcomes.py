@@ -5,6 +5,8 @@ import pandas as pd
 from analysis.load.contract import BROKEN, OUTCOMES, WHOLE
 from analysis.load.factors import Factor, numbers, settings_columns
 
+WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "outcome_remedies", "outcome_untried")
+
 
 def outcome_counts(trials: pd.DataFrame, planned: int | None) -> pd.DataFrame:
     """Columns outcome and num_trials: how many trials ended how, those not started included where `planned`, the number
@@ -29,9 +31,6 @@ def unknown_divergences(trials: pd.DataFrame) -> dict[str, int]:
     order = [*OUTCOMES, *sorted(set(counts.index) - set(OUTCOMES))]
     ended = {name: f"{name} without a curve" for name in WHOLE}
     return {ended.get(name, name.replace("_", " ")): int(counts[name]) for name in order if name in counts}
-
-
-WHY = ("outcome_cause", "outcome_blame", "outcome_phase", "outcome_module", "outcome_remedies", "outcome_untried")
 
 
 def divergences(trials: pd.DataFrame, factors: list[Factor]) -> pd.DataFrame:

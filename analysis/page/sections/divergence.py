@@ -20,31 +20,6 @@ from analysis.stats.places import is_log, outcome_places
 from analysis.stats.search_history import boundary
 from analysis.stats.survival import epochs_spent, incidence_by, survival_table
 
-
-def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Picture]:
-    """Where in the space trials diverged: learning rate against another axis. None where the rate is no axis."""
-    lr = next((factor for factor in factors if factor.name == "lr"), None)
-    places, ticks, title = outcome_places(trials, factors)
-    bad = places.loc[places["outcome"].isin(BROKEN), "x"]
-    known = places[places["is_known"]]
-    if lr is None or bad.empty:
-        return []
-    log = is_log(lr, places["x"])
-    alone = all(factor.name == "lr" for factor in factors)  # the other axis is the epochs then, which are an outcome
-    edge = boundary(known.iloc[:0] if alone else known, log=log, is_choice=bool(ticks))
-    drawn = canvas.drawn(draw_outcomes, places, edge, name=lr.axis_title, ticks=ticks, ylabel=title, log=log)
-    spread = " Points of one level are spread a little, to be told apart." if ticks else ""
-    alt = (
-        f"Of {count(len(known), 'trial')} of which it is known, {len(bad)} diverged, at learning rates from"
-        f" {bad.min():.3g} to {bad.max():.3g}."
-    )
-    line = ""
-    if len(edge):
-        line = " Black: where half of the trials diverge, by logistic regression."
-        alt += f" One in two diverges at learning rates of {edge['x'].min():.3g} to {edge['x'].max():.3g}."
-    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}{line}", alt, drawn)]
-
-
 TITLE = "Which trials diverged, when and why"
 MOST_PICTURES = 4  # of incidence: the axes with the widest gap between the intervals of two levels
 MOST_STRIPS = 3  # one a cause, the commonest first
@@ -91,6 +66,30 @@ def divergence_section(study: Study, factors: list[Factor]) -> Section:
     )
 
 
+def divergence_picture(trials: pd.DataFrame, factors: list[Factor]) -> list[Picture]:
+    """Where in the space trials diverged: learning rate against another axis. None where the rate is no axis."""
+    lr = next((factor for factor in factors if factor.name == "lr"), None)
+    places, ticks, title = outcome_places(trials, factors)
+    bad = places.loc[places["outcome"].isin(BROKEN), "x"]
+    known = places[places["is_known"]]
+    if lr is None or bad.empty:
+        return []
+    log = is_log(lr, places["x"])
+    alone = all(factor.name == "lr" for factor in factors)  # the other axis is the epochs then, which are an outcome
+    edge = boundary(known.iloc[:0] if alone else known, log=log, is_choice=bool(ticks))
+    drawn = canvas.drawn(draw_outcomes, places, edge, name=lr.axis_title, ticks=ticks, ylabel=title, log=log)
+    spread = " Points of one level are spread a little, to be told apart." if ticks else ""
+    alt = (
+        f"Of {count(len(known), 'trial')} of which it is known, {len(bad)} diverged, at learning rates from"
+        f" {bad.min():.3g} to {bad.max():.3g}."
+    )
+    line = ""
+    if len(edge):
+        line = " Black: where half of the trials diverge, by logistic regression."
+        alt += f" One in two diverges at learning rates of {edge['x'].min():.3g} to {edge['x'].max():.3g}."
+    return [Picture("outcomes", f"How trials ended, by learning rate and {title}.{spread}{line}", alt, drawn)]
+
+
 def divergence_table(found: pd.DataFrame, caption: str, trials: pd.DataFrame, factors: list[Factor]) -> Table:
     """The page's columns in words; the file has the names as they were recorded.
 
@@ -124,8 +123,8 @@ def incidence_table(table: pd.DataFrame) -> Table:
     bounds = zip(table["low"], table["high"], strict=True)
     unstopped = table.get("without_pruning", table["incidence"])
     shown = table.assign(
-        without_pruning=[Shown("–" if share != share else f"{share:.0%}", share) for share in unstopped],
-        incidence=[Shown("–" if share != share else f"{share:.0%}", share) for share in table["incidence"]],
+        without_pruning=[share_shown(share) for share in unstopped],
+        incidence=[share_shown(share) for share in table["incidence"]],
         interval=[f"{low:.0%} to {high:.0%}" for low, high in bounds],
     )
     stopped = ["without_pruning"] if table["num_pruned"].any() else []
@@ -138,6 +137,10 @@ def incidence_table(table: pd.DataFrame) -> Table:
         heads={"incidence": "share", "interval": "95 % CI"},
         page=shown,
     )
+
+
+def share_shown(share: float) -> Shown:
+    return Shown("–" if np.isnan(share) else f"{share:.0%}", share)
 
 
 def when_blocks(trials: pd.DataFrame, factors: list[Factor]) -> list:
