@@ -65,28 +65,24 @@ class Seen:
 
     examples: list[Example]
     epoch: str  # as the file says
-    mean_dice: float  # over all validation images
+    mean_dice: float  # over the validation images that have a score; nan where none has
 
 
 def paired_examples(study: Path, trials: list[Path]) -> list[Seen]:
     """The images that stand for the first trial, as each of the trials sees them. Raises NoPicture."""
     shown, epoch = examples(study, trials[0])
-    found = [Seen(shown, epoch, mean_dice(trials[0]))]
+    found = [Seen(shown, epoch, float(read_scores(kept_in(trials[0]) / FILES[1])["dice"].mean()))]
     for trial in trials[1:]:
+        kept = kept_in(trial)
         try:
-            scores = read_scores(kept_in(trial) / FILES[1]).reset_index(names="index").set_index("name")
+            scores = read_scores(kept / FILES[1]).reset_index(names="index").set_index("name")
             chosen = scores.loc[[each.name for each in shown]].reset_index()
             chosen = chosen.assign(reason=[each.reason for each in shown])[["index", "name", "dice", "reason"]]
-            own = read_examples(study / "validation.safetensors", kept_in(trial) / FILES[0], chosen)
-            found.append(Seen(*own, mean_dice(trial)))
+            own = read_examples(study / "validation.safetensors", kept / FILES[0], chosen)
+            found.append(Seen(*own, float(scores["dice"].mean())))
         except UNREADABLE as error:
             raise NoPicture(f"{type(error).__name__}: {error}") from error
     return found
-
-
-def mean_dice(trial: Path) -> float:
-    """Over the images that have a score; nan where none has. Raises what read_scores raises."""
-    return float(read_scores(kept_in(trial) / FILES[1])["dice"].mean())
 
 
 def kept_in(trial: Path) -> Path:
