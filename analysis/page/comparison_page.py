@@ -128,10 +128,11 @@ def data_sentences(one: Study, other: Study) -> list[str]:
 
 def metric_gaps(one: Study, other: Study, names: tuple[str, str]) -> list[str]:
     """Where the second study was asked for another metric, or did not measure that of the first."""
-    if other.metric == one.metric and other.mode == one.mode and measured(other.epochs, one.metric).shape[0]:
+    is_measured = len(measured(other.epochs, one.metric)) > 0
+    if other.metric == one.metric and other.mode == one.mode and is_measured:
         return []
     asked = f"{names[1]} was asked for {other.metric} ({other.mode} is best)"
-    without = "" if measured(other.epochs, one.metric).shape[0] else f", and measured no {one.metric}"
+    without = "" if is_measured else f", and measured no {one.metric}"
     return [f"Both are compared by {one.metric} ({one.mode} is best), as {names[0]} was asked; {asked}{without}."]
 
 

@@ -17,6 +17,7 @@ from analysis.load.trial import untried
 from analysis.page import words
 from analysis.page.sparklines import Points
 from analysis.page.wording import listed
+from analysis.stats.scores import measured
 
 MOST_MODULES = 6  # named in a trial's part
 MOST_PARTS, BEST_PARTS = 200, 10  # on the page; of the best whatever the others are
@@ -111,18 +112,12 @@ def capsule_of(path: Path) -> str | None:
 
 
 def curves_of(epochs: pd.DataFrame, metrics: list[str]) -> dict[str, dict[str, Points]]:
-    """folder -> metric -> its finite values by epoch; an epoch that was rolled back counts for nothing."""
-    known = [metric for metric in dict.fromkeys(metrics) if metric in epochs and epochs[metric].dtype.kind in "fi"]
-    found = {}
-    for folder, own in epochs[~epochs["rolled_back"]].groupby("folder"):
-        found[folder] = {
-            metric: [
-                (int(epoch), float(value))
-                for epoch, value in zip(own["epoch"], own[metric], strict=True)
-                if np.isfinite(value)
-            ]
-            for metric in known
-        }
+    """folder -> metric -> its values by epoch, of the epochs that count."""
+    found: dict[str, dict[str, Points]] = {}
+    for metric in dict.fromkeys(metrics):
+        for folder, own in measured(epochs, metric).groupby("folder"):
+            points = zip(own["epoch"].tolist(), own[metric].astype(float).tolist(), strict=True)
+            found.setdefault(str(folder), {})[metric] = list(points)
     return found
 
 
