@@ -16,7 +16,7 @@ from analysis.page.sections.curves import curve_pictures, how_to_read
 from analysis.page.sections.divergence import when_blocks
 from analysis.page.sections.effects import effect_section
 from analysis.page.wording import count, listed, show
-from analysis.stats.comparisons import compare, decided
+from analysis.stats.comparisons import compare_along
 from analysis.stats.designs import Design, design_of
 from analysis.stats.outcomes import divergence_known, outcome_counts
 from analysis.stats.pairing import settings_table
@@ -35,8 +35,7 @@ def build_comparison(one: Study, other: Study) -> tuple[Page, dict]:
     axis = Factor(STUDY, "choice", names)
     factors = [axis, *(relabelled(factor, both.trials) for factor in shared_factors(one, other))]
     design = design_of_both(one, other)
-    found = compare(both.trials, both.epochs, factors, both.metric, both.mode, design)
-    found = decided(found[found["axis"].eq(STUDY)])
+    found = compare_along(axis, both.trials, both.epochs, factors, both.metric, both.mode, design)
     known = both.trials[divergence_known(both.trials)]
     bad = known["outcome"].isin(BROKEN)
     said = [

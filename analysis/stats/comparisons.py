@@ -83,13 +83,45 @@ def compare(
     """
     table = settings_table(trials, factors)
     reached = Reached(epochs, metric, mode)
-    rows = []
-    for factor in compared_factors(trials, factors):
-        for a, b in level_pairs(present_levels(trials, factor)):
-            sides = two_sides(trials, table, factor, a, b)
-            rows += [metric_row(trials, reached, sides, metric, design, factors), divergence_row(trials, sides, design)]
+    rows = along(factors, trials, table, reached, factors, metric, design)
     rows += [interaction_row(*each, reached, metric, design) for each in crossings(trials, table, factors)]
     return decided(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def compare_along(
+    axis: Factor,
+    trials: pd.DataFrame,
+    epochs: pd.DataFrame,
+    factors: list[Factor],
+    metric: str,
+    mode: str,
+    design: Design,
+) -> pd.DataFrame:
+    """The rows of compare for one of the factors alone, where a page compares nothing else: p_holm is over these."""
+    table, reached = settings_table(trials, factors), Reached(epochs, metric, mode)
+    rows = along([axis], trials, table, reached, factors, metric, design)
+    return decided(pd.DataFrame(rows, columns=list(COLUMNS)))
+
+
+def along(
+    axes: list[Factor],
+    trials: pd.DataFrame,
+    table: pd.DataFrame,
+    reached: Reached,
+    factors: list[Factor],
+    metric: str,
+    design: Design,
+) -> list[dict]:
+    """Rows of COLUMNS: of each two levels of each of the axes, in the metric and in divergence.
+
+    table: rows of pairing.settings_table, by all factors.
+    """
+    rows = []
+    for axis in compared_factors(trials, axes):
+        for a, b in level_pairs(present_levels(trials, axis)):
+            sides = two_sides(trials, table, axis, a, b)
+            rows += [metric_row(trials, reached, sides, metric, design, factors), divergence_row(trials, sides, design)]
+    return rows
 
 
 def decided(frame: pd.DataFrame) -> pd.DataFrame:
