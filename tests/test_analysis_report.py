@@ -111,6 +111,12 @@ def test_markdown_links_only_to_figures_that_are_there(report):
     assert all((report / path).is_file() for path in linked)
 
 
+def test_markdown_has_what_folds_away_within_a_part_of_the_page(report):
+    text = (report / "report.md").read_text()
+    assert "Each comparison in a sentence, and the method\n\n- " in text
+    assert "settings that all of them share\n\n- " in text
+
+
 def test_the_gaps_are_on_the_page(report):
     page = (report / "report.html").read_text()
     assert "1 trial has no results yet: a1b2c_00005." in page

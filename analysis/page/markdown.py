@@ -31,13 +31,18 @@ def markdown(page: Page) -> str:
 
 
 def section_parts(section: Section) -> list[str]:
-    """Its blocks; what can be folded away on the page is a line here, and only the first of them."""
-    folded = [block for block in section.blocks if isinstance(block, Details) and block.anchor]
-    told = [markdown_block(block) for block in section.blocks if not isinstance(block, Details)]
+    """Its blocks; what folds away and can be linked to on the page is a line here, and only the first of them."""
+    folded = [block for block in section.blocks if is_part(block)]
+    told = [markdown_block(block) for block in section.blocks if not is_part(block)]
     lines = [f"- {inline(each.title)}" for each in folded[:MOST_ROWS]]
     others = f", and the other {len(folded) - MOST_ROWS} parts," if len(folded) > MOST_ROWS else ""
     more = [f"What each holds{others} is in report.html."] if folded else []
     return [*told, *(["\n".join(lines)] if lines else []), *more]
+
+
+def is_part(block: Block) -> bool:
+    """A trial's."""
+    return isinstance(block, Details) and bool(block.anchor)
 
 
 def markdown_block(block: Block) -> str:
