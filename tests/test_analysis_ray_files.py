@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from foreign_fixtures import STATE, accuracies, write_experiment
+from foreign_fixtures import STATE, accuracies, scored, write_experiment
 
 from analysis.load.factors import Factor, factors_of
 from analysis.load.folders import NotAStudy
@@ -119,6 +119,15 @@ def test_the_metric_of_rays_record_is_taken(tmp_path):
     study = load_study(folder)
     assert (study.metric, study.mode) == ("eval/loss", "min")
     assert study.guess == "That lower eval/loss is better is a guess from its name: --mode says otherwise."
+
+
+def test_a_verdict_with_a_guess_beside_it_is_said_once(tmp_path):
+    configs = [{"kind": kind, "seed": seed} for seed in range(4) for kind in ("svm", "forest")]
+    write_experiment(tmp_path, scored(configs, lambda place: place % 2 + place**2 / 100))
+    main([str(tmp_path)])
+    text = (tmp_path / "report/report.md").read_text()
+    assert text.count("reached a better val\\_acc than those with") == 1
+    assert "is a guess from names" in text
 
 
 def test_the_direction_of_ray_1s_record_is_no_guess(tmp_path):

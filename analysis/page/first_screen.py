@@ -41,10 +41,9 @@ def answer_of(
     others = sentences(facts, factors, set(compared))
     best = best_sentences(facts)[:1]
     top = list(dict.fromkeys([*first, *broken, *best, *uncompared_sentences(study, asked, found)])) or others[:1]
-    top = [" ".join([*top[:1], *filter(None, [study.guess])]), *top[1:]]
-    incomparable = comparability_gaps(study.metric, study)
     rest = [each for each in dict.fromkeys([*verdict, *whole, *others]) if each not in (*top, *best)]
-    return Answer([*incomparable, *top], rest)
+    guessed = [" ".join([*top[:1], *filter(None, [study.guess])]), *top[1:]]
+    return Answer([*comparability_gaps(study.metric, study), *guessed], rest)
 
 
 def title_of(study: Study) -> str:
