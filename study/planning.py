@@ -18,6 +18,7 @@ from study.combinations import combinations, involved_axes, waited_for
 from study.options import Options
 from study.preconditions import existing
 from trials.config import TrialConfig
+from trials.data.listing import count
 from trials.data.prepared import cache_folder
 from trials.numerics.capsule import MAX_VALIDATION
 from trials.numerics.watching.monitor import SAMPLE_EVERY
@@ -91,17 +92,19 @@ class Plan:
         """A few lines for the terminal."""
         trial = self.trial
         stops = f" (scheduler {options.scheduler} stops trials early)" if options.scheduler != "none" else ""
+        of_each = f"{count(options.samples, 'configuration')} x {count(options.seeds, 'seed')}"
         every = f"every {trial.save_interval} epochs" if trial.save_interval > 1 else "every epoch"
         there = "already there" if not self.cache_missing_bytes else f"{_gb(self.cache_missing_bytes)} still to be made"
         return "\n".join(
             [
-                f"trials            {self.num_trials} ({options.samples} configurations x {options.seeds} seeds)",
+                f"trials            {self.num_trials} ({of_each})",
                 f"epochs            {'at most ' if stops else ''}{self.num_epochs_most}{stops}",
                 f"largest network   {trial.num_parameters:,} parameters",
                 f"memory a trial    about {_gb(trial.memory)}, of it {_gb(trial.device_memory)} on a GPU if there is "
                 f"one; {_gb(trial.explaining)} more while a divergence is explained",
-                f"memory in all     about {_gb(self.memory_bytes)} for {self.num_together} trials at a time and Ray",
-                f"disk              about {_gb(self.kept_bytes)} for {self.num_trials} trials, and "
+                f"memory in all     about {_gb(self.memory_bytes)} for {count(self.num_together, 'trial')} at a time"
+                f" and Ray",
+                f"disk              about {_gb(self.kept_bytes)} for {count(self.num_trials, 'trial')}, and "
                 f"{_gb(trial.capsule)} for each that diverges",
                 f"prepared pictures {_gb(self.cache_bytes)} in {cache_folder()}, {there}",
                 f"written in all    about {_gb(self.written_bytes)}: the state {every}, the weights at each better "

@@ -354,7 +354,7 @@ def test_the_list_shows_every_question(capsys):
 
 def test_a_dry_run_starts_nothing(tmp_path, capsys):
     assert run.main([*SMOKE, "--samples", "5", "--dry-run", "--results", str(tmp_path / "results")]) == 0
-    assert "trials            5" in capsys.readouterr().out
+    assert "trials            5 (5 configurations x 1 seed)" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data.listing import list_pictures
+from trials.data.listing import count, list_pictures
 from trials.data.loader import evaluation_batches, split_indices, to_batch
 from trials.data.pairing import match
 from trials.data.picture import as_rgb
@@ -79,11 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
     if predicted.scores:
         write_scores(out / "scores.csv", predicted.scores)
         dice, iou = np.mean([score[1:] for score in predicted.scores], axis=0)
-        print(f"mean Dice {dice:.4f}, mean IoU {iou:.4f} over {len(predicted.scores)} images; {out}")
+        print(f"mean Dice {dice:.4f}, mean IoU {iou:.4f} over {count(len(predicted.scores), 'image')}; {out}")
     elif predicted.num_written:
-        print(f"{predicted.num_written} pictures, no masks to score; {out}")
+        print(f"{count(predicted.num_written, 'picture')}, no masks to score; {out}")
     if predicted.problems:
-        print(f"{len(predicted.problems)} of {len(photographs)} pictures could not be read", file=sys.stderr)
+        print(f"{len(predicted.problems)} of {count(len(photographs), 'picture')} could not be read", file=sys.stderr)
         return 1 if predicted.num_written else 2
     return 0
 

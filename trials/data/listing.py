@@ -53,6 +53,11 @@ def some(values: Iterable, most: int = 8) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def count(number: int, one: str) -> str:
+    """1 image, 2 images."""
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
 def _reason_to_leave_out(path: Path) -> str | None:
     if path.name.startswith(".") or path.name.lower() in SYSTEM_FILES:
         return "hidden or an operating system's own"
