@@ -142,9 +142,7 @@ def outermost(networks: Mapping[str, nn.Module]) -> list[nn.Module]:
 
 
 @contextmanager
-def outer_calls(
-    modules: list[nn.Module], before: Callable[[], None], after: Callable[[Any], Any]
-) -> Iterator[None]:
+def outer_calls(modules: list[nn.Module], before: Callable[[], None], after: Callable[[Any], Any]) -> Iterator[None]:
     """Calls `before` and `after` around each call of one of these modules that is not made within another's.
 
     after gets what the module gave; what it returns, if not None, takes that one's place.
