@@ -35,8 +35,8 @@ browser:
 
 test: $(READY) browser
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES:%=--ignore %) -n 2
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES) -n 2
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES:%=--ignore %) -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES) -n 2 --dist loadgroup
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

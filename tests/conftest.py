@@ -48,10 +48,24 @@ def pytest_runtest_setup(item):
         pytest.skip("no CUDA device")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share a module's fixture run in one process (`--dist loadgroup`), so that it is made once."""
+    for item in items:
+        shared = [
+            name
+            for name, found in item._fixtureinfo.name2fixturedefs.items()
+            if found[-1].scope == "module" and found[-1].func.__module__ == item.module.__name__
+        ]
+        if shared:
+            item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}:{shared[0]}"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
-    """One cache for all tests of the session, in this process and in those it starts."""
-    shared = tmp_path_factory.getbasetemp() / "cache"
+    """One cache for all tests of the session, in this process, in those it starts, and in those beside it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "cache"
     os.environ["SEGSTUDY_CACHE"] = str(shared)
     return shared
 

@@ -270,7 +270,7 @@ def test_the_command_prints_the_path_of_the_page_last(tmp_path):
 
 
 def test_what_an_earlier_report_drew_and_this_one_does_not_is_removed(tmp_path):
-    folder = write_realistic(tmp_path / "study")
+    folder = write_study(tmp_path / "study", [completed([0.5, 0.6])])
     report = write_report(folder).parent
     record = read_strictly(report / "report.json")
     record["figures"]["of_another_day"] = {"caption": "", "alt": ""}
@@ -281,7 +281,7 @@ def test_what_an_earlier_report_drew_and_this_one_does_not_is_removed(tmp_path):
 
 
 def test_a_users_own_file_in_the_report_is_left_alone(tmp_path):
-    folder = write_realistic(tmp_path / "study")
+    folder = write_study(tmp_path / "study", [completed([0.5, 0.6])])
     report = write_report(folder).parent
     (report / "figures/mine.png").write_bytes(b"mine")
     write_report(folder)

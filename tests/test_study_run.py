@@ -187,6 +187,7 @@ def test_ctrl_c_ends_cleanly_and_resume_finishes_the_study(tmp_path):
     assert json.loads((tmp_path / "s/study.json").read_text())["finished"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_the_last_trials_can_be_resumed_too(tmp_path):
     arguments = [*SMOKE, "--samples", "2", "--scheduler", "none", "--epochs", "40", "--name", "s"]
     process = study(tmp_path, *arguments)
@@ -202,6 +203,7 @@ def test_ctrl_c_during_the_last_trials_can_be_resumed_too(tmp_path):
     assert outcomes(running) == ["completed"] * 2
 
 
+@pytest.mark.slow
 def test_a_study_stopped_before_its_first_trial_is_begun_anew_by_resume(tmp_path):
     process = study(tmp_path, *SMOKE, "--samples", "1", "--name", "s")
     wait_for(lambda: (tmp_path / "s/study.json").exists())
