@@ -2,6 +2,7 @@
 
 import runpy
 import traceback
+from difflib import get_close_matches
 from pathlib import Path
 
 from search_spaces import amp, full, networks, optimizer, remedies, smoke, upsample
@@ -21,8 +22,11 @@ def load_space(name_or_file: str) -> Space:
     if name_or_file in SPACES:
         return SPACES[name_or_file]
     if not name_or_file.endswith(".py"):
+        close = get_close_matches(name_or_file, SPACES, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
         raise ValueError(
-            f"unknown space {name_or_file!r}; known: {', '.join(SPACES)} (search_spaces/), or the path of a .py file"
+            f"unknown space {name_or_file!r}; {hint}known: {', '.join(SPACES)} (search_spaces/), "
+            "or the path of a .py file"
         )
     path = Path(name_or_file)
     if not path.is_file():

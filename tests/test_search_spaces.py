@@ -82,7 +82,7 @@ def test_fixing_every_axis_is_refused():
 
 
 def test_an_unknown_space_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="unknown space 'upsampel'; known: upsample, amp"):
+    with pytest.raises(ValueError, match="unknown space 'upsampel'; did you mean upsample\\? known: upsample, amp"):
         load_space("upsampel")
 
 

@@ -322,7 +322,7 @@ def test_a_users_own_space_runs_as_a_grid(tmp_path):
     ("arguments", "message"),
     [
         ([], "--space is missing; it takes upsample"),
-        (["--space", "upsampel"], "unknown space 'upsampel'; known: upsample"),
+        (["--space", "upsampel"], "unknown space 'upsampel'; did you mean upsample? known: upsample"),
         (["--space", "nowhere.py"], "no file at"),
         ([*SMOKE, "--set", "learningrate=1"], "unknown field 'learningrate'"),
         ([*SMOKE, "--set", "upsample=up"], "upsample='up'; allowed: deconv, bilinear"),

@@ -54,7 +54,7 @@ def rung_picture(study: Study) -> list[Picture]:
     drawn = canvas.drawn(search.draw_rungs, rows, metric=study.metric)
     counts = rows.groupby("rung")["stopped"].agg(["size", "sum"])
     what = f"their best {study.metric} so far" if study.is_ours else f"their {study.metric} there"
-    told = [f"epoch {rung}: {row['size']} came, {row['sum']} were stopped" for rung, row in counts.iterrows()]
+    told = [f"epoch {rung}: {row['size']} came, {row['sum']} stopped" for rung, row in counts.iterrows()]
     return [
         Picture(
             "rungs",
