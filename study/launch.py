@@ -119,12 +119,11 @@ def resources(options: Options, config: TrialConfig) -> dict[str, float]:
 def run_study(study: Study) -> ResultGrid:
     """Runs the study, or what is left of it, to its end, its time's end or Ctrl-C."""
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what matters is in the table and in outcome.json
-    tuner = _restored_tuner(study) if check_record(study.folder) else _new(study)
-    try:
+    is_begun = check_record(study.folder)
+    with checkpoint_places_held(study.folder):
+        tuner = _restored_tuner(study) if is_begun else _new(study)
         with stopped_by_ctrl_c():
             return tuner.fit()
-    finally:
-        _remove_placeholders(study.folder)
 
 
 @contextmanager
@@ -199,8 +198,9 @@ def _new(study: Study) -> Tuner:
     )
 
 
-def _add_placeholders(folder: Path) -> None:
-    """Empty folders with the names of older checkpoints of trials that have not ended.
+@contextmanager
+def checkpoint_places_held(folder: Path) -> Iterator[None]:
+    """While it is entered, empty folders bear the names of older checkpoints of the study's trials that have not ended.
 
     Ray fails a trial whose recorded checkpoint is gone, as it is where a newer one had replaced it right before a kill,
     and Ray had not written its record anew. The trial itself then finds the newer one.
@@ -209,16 +209,15 @@ def _add_placeholders(folder: Path) -> None:
         newest = max(int(path.name.rpartition("_")[2]) for path in trial.glob("checkpoint_*"))
         for number in range(newest):
             (trial / f"checkpoint_{number:06d}").mkdir(exist_ok=True)
-
-
-def _remove_placeholders(folder: Path) -> None:
-    for path in folder.glob("*/checkpoint_*"):
-        if not any(path.iterdir()):
-            path.rmdir()
+    try:
+        yield
+    finally:
+        for path in folder.glob("*/checkpoint_*"):
+            if not any(path.iterdir()):
+                path.rmdir()
 
 
 def _restored_tuner(study: Study) -> Tuner:
-    _add_placeholders(study.folder)
     return Tuner.restore(
         str(study.folder),
         tune.with_resources(train_trial, resources(study.options, study.config)),
