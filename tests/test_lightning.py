@@ -70,6 +70,20 @@ def overflown(tmp_path_factory):
     return (*fitted(Module(growth=8.0), folder), folder)
 
 
+class OwnAutocast(Module):
+    """The same, whose training step opens autocast itself."""
+
+    def training_step(self, batch, batch_idx):
+        with torch.autocast("cpu", torch.float16):
+            return super().training_step(batch, batch_idx)
+
+
+def test_a_step_that_opens_autocast_itself_is_answered_with_the_argument_that_helps(tmp_path, capsys):
+    callback, _ = fitted(OwnAutocast(growth=8.0), tmp_path)
+    assert callback.explanation.record.diagnosis.cause == "undetermined"
+    assert "LightningCallback(out=..., loss=lambda module, batch: ...)" in capsys.readouterr().err
+
+
 def test_a_training_that_overflows_is_stopped_and_explained_without_a_loss_given(overflown):
     callback, trainer, folder = overflown
     found = callback.explanation.record.diagnosis

@@ -12,6 +12,11 @@ from torch import Tensor
 from trials.numerics.explaining.explanation import Explanation
 from trials.numerics.watch import Watch
 
+OWN_LOSS_FAILED = (
+    "training_step cannot be run again as it is; give the loss by itself, without autocast: "
+    "LightningCallback(out=..., loss=lambda module, batch: ...)"
+)
+
 
 class LightningCallback(Callback):
     """Stops the training where it breaks, prints why, and writes capsule/ and divergence.json into `out`.
@@ -82,6 +87,8 @@ class LightningCallback(Callback):
             loss = self._own_loss
         self.explanation = self.watch.explain(loss, budget_s=self._budget_s)
         print(self.explanation, file=sys.stderr)
+        if loss == self._own_loss and self.explanation.record.diagnosis.facts.error:
+            print(OWN_LOSS_FAILED, file=sys.stderr)
 
     def _own_loss(self, module: LightningModule, batch: Any) -> Tensor:
         """What the module's training_step gives for the batch, without a trainer around it."""

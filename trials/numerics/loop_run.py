@@ -182,8 +182,7 @@ def check_autocast(model: nn.Module, settings: StepSettings) -> None:
     if (found[0] if found else None) != settings.dtype:
         raise ValueError(
             "loss(model, batch) opens autocast itself, so the step cannot be tried in another precision; "
-            "leave autocast out of it: it is opened around the call (in Lightning, where training_step opens it: "
-            "LightningCallback(out=..., loss=lambda module, batch: ...))"
+            "leave autocast out of it: it is opened around the call"
         )
 
 
