@@ -102,8 +102,8 @@ class Plan:
                 f"largest network   {trial.num_parameters:,} parameters",
                 f"memory a trial    about {_gb(trial.memory)}, of it {_gb(trial.device_memory)} on a GPU if there is "
                 f"one; {_gb(trial.explaining)} more while a divergence is explained",
-                f"memory in all     about {_gb(self.memory_bytes)} for {count(self.num_together, 'trial')} at a time"
-                f" and Ray",
+                f"memory in all     about {_gb(self.memory_bytes)} for {count(self.num_together, 'trial')} at a time "
+                "and Ray",
                 f"disk              about {_gb(self.kept_bytes)} for {count(self.num_trials, 'trial')}, and "
                 f"{_gb(trial.capsule)} for each that diverges",
                 f"prepared pictures {_gb(self.cache_bytes)} in {cache_folder()}, {there}",
