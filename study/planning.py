@@ -18,7 +18,6 @@ from study.combinations import combinations, involved_axes, waited_for
 from study.options import Options
 from study.preconditions import existing
 from trials.config import TrialConfig
-from trials.data.listing import count
 from trials.data.prepared import cache_folder
 from trials.numerics.capsule import MAX_VALIDATION
 from trials.numerics.watching.monitor import SAMPLE_EVERY
@@ -27,6 +26,7 @@ from trials.own import is_own
 from trials.parts import build_model, data_source, is_data_prepared
 from trials.rehearsal import MOST_IMAGES
 from trials.state import save_interval
+from trials.wording import count
 
 NUM_PETS = {"train": 3312, "val": 368, "test": 3669}  # where they are still to be downloaded
 TORCH_BYTES = 750e6  # a process that has imported study.trainable: 707 MB resident, measured on Linux without a GPU

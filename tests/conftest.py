@@ -50,15 +50,10 @@ def pytest_runtest_setup(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Tests that share a module's fixture run in one process (`--dist loadgroup`), so that it is made once."""
+    """Those of a module's tests that use its fixtures run in one process (`--dist loadgroup`): each is made once."""
     for item in items:
-        shared = [
-            name
-            for name, found in item._fixtureinfo.name2fixturedefs.items()
-            if found[-1].scope == "module" and found[-1].func.__module__ == item.module.__name__
-        ]
-        if shared:
-            item.add_marker(pytest.mark.xdist_group(f"{item.module.__name__}:{shared[0]}"))
+        if any(found[-1].scope == "module" for found in item._fixtureinfo.name2fixturedefs.values()):
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from trials import checkpoint
 from trials.config import TrialConfig
-from trials.data.listing import count, list_pictures
+from trials.data.listing import list_pictures
 from trials.data.loader import evaluation_batches, split_indices, to_batch
 from trials.data.pairing import match
 from trials.data.picture import as_rgb
@@ -35,6 +35,7 @@ from trials.outcome import INTERRUPTED
 from trials.own import add_trust_option, check_trusted, named_errors
 from trials.parts import build_loss, build_model, data_source, prepared_data
 from trials.state import pick_device
+from trials.wording import count
 
 BORDER_GREY = 127  # in a picture of the mask, where the border is neither
 

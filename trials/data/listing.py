@@ -1,9 +1,10 @@
 """Which files of a folder are pictures, by name; and what of it is left out, and why."""
 
 import unicodedata
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from trials.wording import some
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".npy")
 ARRAY_SUFFIX = ".npy"  # of numpy: images of any number of channels
@@ -44,18 +45,6 @@ def list_pictures(directory: Path, *, full_names: bool = False) -> Listing:
         others = "".join(f"; {note}" for note in Listing({}, tuple(left_out)).notes())
         raise FileNotFoundError(f"no image in {directory.absolute()}; read are {', '.join(IMAGE_SUFFIXES)}{others}")
     return Listing(_by_name(directory, files, full_names), tuple(left_out))
-
-
-def some(values: Iterable, most: int = 8) -> str:
-    """The first values in a row, and how many more there are."""
-    listed = [str(value) for value in values]
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
-
-
-def count(number: int, one: str) -> str:
-    """1 image, 2 images."""
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
 def _reason_to_leave_out(path: Path) -> str | None:

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from trials.data.listing import some
 from trials.data.picture import Picture
 from trials.data.picture_files import Decoded, decode, deep_samples, turn
 from trials.data.value_ranges import NUMBER
+from trials.wording import some
 
 PET, BACKGROUND, BORDER = 1, 2, 3  # the values of a trimap (Parkhi et al. 2012)
 MASK_ORIENTATIONS = ("auto", "upright", "stored")

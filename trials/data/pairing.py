@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from pathlib import Path
 
-from trials.data.listing import some
+from trials.wording import some
 
 WHERE = "--set mask_suffix=_mask takes the mask NAME_mask for the image NAME (trials/config.py)"
 

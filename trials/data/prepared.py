@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from filelock import FileLock
 
-from trials.data.listing import some
 from trials.data.sources import PET, Source
+from trials.wording import some
 
 FORMAT = 3  # raise it when what lies in a cache changes
 ZEROS = bytes(1 << 20)

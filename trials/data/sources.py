@@ -14,12 +14,13 @@ import numpy as np
 from filelock import FileLock
 
 from trials.data.drawn import draw
-from trials.data.listing import Listing, list_pictures, some
+from trials.data.listing import Listing, list_pictures
 from trials.data.mask_files import BACKGROUND, BORDER, PET, laid_on, read_mask
 from trials.data.pairing import match
 from trials.data.picture import with_channels
 from trials.data.picture_files import channels_of, read_picture
 from trials.data.splits import SPLITS, by_table, every_tenth, names_look_grouped
+from trials.wording import some
 
 __all__ = ["BACKGROUND", "BORDER", "DATASETS", "PET", "SPLITS", "Pair", "Source", "read_pair"]
 DRAWN_SIZE_PX = 128

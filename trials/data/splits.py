@@ -7,7 +7,8 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from trials.data.listing import IMAGE_SUFFIXES, some
+from trials.data.listing import IMAGE_SUFFIXES
+from trials.wording import some
 
 SPLITS = ("train", "val", "test")
 HELD_OUT_SHARE = 0.1  # of the pictures, each for val and test, where groups are given
