@@ -6,11 +6,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers of two threads each
 
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from picture_fixtures import write_pairs
 from PIL import Image
 
 from trials.config import TrialConfig
@@ -81,6 +83,12 @@ def pets_root() -> str:
     if not (PETS_ROOT / "oxford-iiit-pet").is_dir():
         pytest.skip(f"Oxford-IIIT Pet is not at {PETS_ROOT}")
     return str(PETS_ROOT)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Makes a folder of pairs of pictures of others, by what write_pairs takes (tests/picture_fixtures.py)."""
+    return partial(write_pairs, tmp_path / "own")
 
 
 @pytest.fixture
