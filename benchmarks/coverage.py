@@ -6,9 +6,9 @@
     python benchmarks/coverage.py --json
 
 Each row is a kind of study at a number of settings and of seeds (or trials a level). The studies of a row share their
-pairing, so that most go straight to analysis.estimates; the first CHECKED of each row also go through
-analysis.comparisons.compare whole, which has to give the same interval. "none": studies in which no interval is given.
-"claimed" is how often p falls below 0.05 (of two comparisons, Dice and divergence, by Holm, where no difference is).
+pairing, so that most go straight to analysis.stats.estimates; the first CHECKED of each row also go through
+analysis.stats.comparisons.compare whole, which has to give the same interval. "none": studies in which no interval is
+given. "claimed" is how often p falls below 0.05 (of two comparisons, Dice and divergence, by Holm, where no difference is).
 "decided": "never" where the report claims nothing, whatever comes.
 """
 
@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from analysis.load.factors import Factor
 from analysis.stats import estimates, intervals
-from analysis.stats.comparisons import FEWEST_BROKEN, FEWEST_STARTED, compare
+from analysis.stats.comparison_rows import FEWEST_BROKEN, FEWEST_STARTED
+from analysis.stats.comparisons import compare
 from analysis.stats.designs import design_of
 from analysis.stats.estimates import FEWEST_SETTINGS, units_of
 from analysis.stats.pairing import FEWEST_PAIRS
@@ -119,7 +120,7 @@ def finished(study: Grid, truth: float | None = None, *, with_p: bool = False) -
 
 
 def started(study: Grid) -> Outcome:
-    """With an interval where comparisons.py gives one."""
+    """With an interval where comparison_rows.py gives one."""
     kept = ~study.lost
     num_broken = sum(int(study.broke[level][kept].sum()) for level in "ab")
     found = dice_of(study.as_started(), kept, study.started_truth())
