@@ -8,8 +8,8 @@
 Each row is a kind of study at a number of settings and of seeds (or trials a level). The studies of a row share their
 pairing, so that most go straight to analysis.stats.estimates; the first CHECKED of each row also go through
 analysis.stats.comparisons.compare whole, which has to give the same interval. "none": studies in which no interval is
-given. "claimed" is how often p falls below 0.05 (of two comparisons, Dice and divergence, by Holm, where no difference is).
-"decided": "never" where the report claims nothing, whatever comes.
+given. "claimed" is how often p falls below 0.05 (of two comparisons, Dice and divergence, by Holm, where no difference
+is). "decided": "never" where the report claims nothing, whatever comes.
 """
 
 import argparse
