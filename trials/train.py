@@ -20,6 +20,7 @@ from trials.data.loader import DRAWS
 from trials.numerics.explaining import record as records
 from trials.numerics.explaining.record import CAPSULE, DivergenceRecord
 from trials.numerics.explaining.record import FILE as RECORD
+from trials.numerics.interrupts import interrupts_as_such
 from trials.numerics.whole_files import write_whole
 from trials.outcome import (
     AT_ITS_END,
@@ -73,7 +74,7 @@ def _run(options: argparse.Namespace, out: Path) -> int:
     started = time.perf_counter()
     last = _last_line(out)
     try:
-        with named_errors():
+        with interrupts_as_such(), named_errors():
             for metrics in _with_progress(run(config, out=out / checkpoint.FOLDER, resume=resume), config, out):
                 last = line_of(metrics)
                 write_json_line(out / "result.json", last)

@@ -13,11 +13,13 @@ from trials.numerics.explaining.remedies import Remedies, float32_step, try_reme
 from trials.numerics.explaining.rerun import StepResult, rerun
 from trials.numerics.explaining.rules import REMEDIES, Verdict, blame, judge
 from trials.numerics.finite import finite_or_none
+from trials.numerics.interrupts import interrupts_as_such
 from trials.numerics.run import Knowledge, Run
 from trials.numerics.structure import non_finite_in
 from trials.numerics.training_state import optimized_names
 
 
+@interrupts_as_such()
 def diagnose(capsule: Capsule, run: Run, known: Knowledge, budget_s: float, device: torch.device) -> Diagnosis:
     """The cause, what is to blame, where, and what would have made the step right.
 
