@@ -7,8 +7,9 @@ STUDY ?= --space upsample
 BROWSER := chromium chromium-driver
 APT := DEBIAN_FRONTEND=noninteractive timeout 300 apt-get -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=20
 
-# These start Ray, each a cluster of its own: apart from the others, that none waits too long.
-STUDIES := tests/test_study_run.py tests/test_study_own.py tests/test_examples.py
+# These start Ray, each a cluster of its own: apart from the others, that none waits too long. A file runs in one process,
+# so that what its tests share is made once.
+STUDIES := tests/test_study_run.py tests/test_study_interrupted.py tests/test_study_own.py tests/test_examples.py
 
 .PHONY: study test browser test-slow test-gpu bench faults lint setup
 .DEFAULT_GOAL := study
@@ -35,8 +36,8 @@ browser:
 
 test: $(READY) browser
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES:%=--ignore %) -n 2 --dist loadgroup
-	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES) -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES:%=--ignore %) -n 2 --dist loadfile
+	$(VENV)/bin/python -m pytest -m "not slow and not gpu" $(STUDIES) -n 2 --dist loadfile
 
 test-slow: $(READY)
 	$(VENV)/bin/python -m pytest -m slow

@@ -50,14 +50,6 @@ def pytest_runtest_setup(item):
         pytest.skip("no CUDA device")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Those of a module's tests that use its fixtures run in one process (`--dist loadgroup`): each is made once."""
-    for item in items:
-        if any(found[-1].scope == "module" for found in item._fixtureinfo.name2fixturedefs.values()):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory):
     """One cache for all tests of the session, in this process, in those it starts, and in those beside it."""

@@ -25,7 +25,7 @@ ELSEWHERE = {  # what another test, or none, runs
     "benchmarks/": "hours",
     "-m pytest": "is these tests",
     "--address auto": "needs a Ray cluster",
-    "--resume": "tests/test_study_run.py",
+    "--resume": "tests/test_study_interrupted.py",
     "--watch": "tests/test_analysis_report.py: it runs until Ctrl-C",
     " ...": "is part of a sentence",
 }

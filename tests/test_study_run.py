@@ -1,67 +1,16 @@
-"""The command, as a user calls it: real Ray, real trials, real signals."""
+"""The command, as a user calls it: real Ray, real trials."""
 
-import contextlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from itertools import accumulate
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
+from study_fixtures import SMOKE, finish, lines, outcomes, study, trials_of, wait_for
 
 from search_spaces import SPACES
 from study import run
-
-SMOKE = ["--space", "smoke"]
-PATIENCE_S = 900  # a machine that others use as well may take ten times as long as a quiet one
-
-
-def study(results: Path, *arguments: str, **popen) -> subprocess.Popen:
-    command = [sys.executable, "-m", "study.run", "--results", str(results), *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, **pipes, start_new_session=True, **popen)
-
-
-def finish(process: subprocess.Popen) -> tuple[int, list[str], str]:
-    try:
-        out, err = process.communicate(timeout=PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        kill_all(process.pid)
-        raise
-    return process.returncode, out.splitlines(), err
-
-
-def wait_for(condition, seconds: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
-
-
-def kill_all(pid: int) -> None:
-    """As a machine that loses its power: the command and all that it started, Ray's servers and workers."""
-    command = psutil.Process(pid)
-    for started in [command, *command.children(recursive=True)]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            started.kill()
-
-
-def outcomes(folder: Path) -> list[str]:
-    return sorted(json.loads(path.read_text())["outcome"] for path in folder.glob("*/outcome.json"))
-
-
-def trials_of(folder: Path) -> list[Path]:
-    return sorted(path.parent for path in folder.glob("*/params.json"))
-
-
-def lines(trial: Path) -> list[dict]:
-    return [json.loads(line) for line in (trial / "result.json").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -164,53 +113,6 @@ def test_a_resume_under_another_space_is_refused(finished, capsys):
     assert "a study of space 'smoke', not 'amp'" in capsys.readouterr().err
 
 
-def test_ctrl_c_ends_cleanly_and_resume_finishes_the_study(tmp_path):
-    arguments = [*SMOKE, "--samples", "4", "--scheduler", "none", "--epochs", "12", "--concurrent", "1", "--name", "s"]
-    process = study(tmp_path, *arguments, "--set", "checkpoint_every=4")
-    wait_for(lambda: list((tmp_path / "s").glob("*/checkpoint_*/last.pt")) or process.poll() is not None)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
-    code, out, err = finish(process)
-    assert code == 130, err
-    assert Path(out[-2]).is_file()
-    assert "--resume --name s" in err
-    before = {path.parent.name: path.read_text() for path in (tmp_path / "s").glob("*/outcome.json")}
-    code, out, err = finish(study(tmp_path, "--resume", "--name", "s"))
-    assert code == 0, err
-    assert outcomes(tmp_path / "s") == ["completed"] * 4
-    assert all((tmp_path / "s" / name / "outcome.json").read_text() == text for name, text in before.items())
-    for trial in {path.parent for path in (tmp_path / "s").glob("*/params.json")}:
-        assert [line["epoch"] for line in lines(trial)] == list(range(1, 13))  # none twice
-    assert json.loads((tmp_path / "s/study.json").read_text())["finished"]
-
-
-@pytest.mark.slow
-def test_ctrl_c_during_the_last_trials_can_be_resumed_too(tmp_path):
-    arguments = [*SMOKE, "--samples", "2", "--scheduler", "none", "--epochs", "40", "--name", "s"]
-    process = study(tmp_path, *arguments)
-    running = tmp_path / "s"
-    wait_for(lambda: len({path.parent for path in running.glob("*/checkpoint_*")}) == 2)
-    os.killpg(process.pid, signal.SIGINT)
-    code, _, err = finish(process)
-    assert code == 130, err
-    assert outcomes(running) == []
-    assert not (running / "test.json").exists()
-    code, _, err = finish(study(tmp_path, "--resume"))
-    assert code == 0, err
-    assert outcomes(running) == ["completed"] * 2
-
-
-@pytest.mark.slow
-def test_a_study_stopped_before_its_first_trial_is_begun_anew_by_resume(tmp_path):
-    process = study(tmp_path, *SMOKE, "--samples", "1", "--name", "s")
-    wait_for(lambda: (tmp_path / "s/study.json").exists())
-    kill_all(process.pid)
-    process.communicate()
-    assert not list((tmp_path / "s").glob("experiment_state-*.json"))
-    code, _, err = finish(study(tmp_path, "--resume"))
-    assert code == 0, err
-    assert outcomes(tmp_path / "s") == ["completed"]
-
-
 def test_an_unreadable_record_is_named_and_nothing_is_started_over(finished, tmp_path, capsys):
     copy = shutil.copytree(finished[1], tmp_path / "s")
     written = json.loads((copy / "study.json").read_text())
@@ -219,23 +121,6 @@ def test_an_unreadable_record_is_named_and_nothing_is_started_over(finished, tmp
     record.write_text(record.read_text()[:100])
     assert run.main(["--resume", "--results", str(tmp_path)]) == 2
     assert f"{record}: Ray's record of the study cannot be read" in capsys.readouterr().err
-
-
-def test_a_killed_study_is_resumed_from_its_checkpoints(tmp_path):
-    arguments = [*SMOKE, "--samples", "2", "--scheduler", "none", "--epochs", "15", "--concurrent", "1", "--name", "s"]
-    process = study(tmp_path, *arguments, "--set", "checkpoint_every=4")
-    # Ray writes the experiment's state every few seconds; a kill before the first one leaves nothing to resume
-    state = lambda: list((tmp_path / "s").glob("experiment_state-*.json"))  # noqa: E731
-    wait_for(lambda: state() and list((tmp_path / "s").glob("*/checkpoint_*/last.pt")))
-    kill_all(process.pid)
-    process.communicate()
-    code, _, err = finish(study(tmp_path, "--resume"))
-    assert code == 0, err
-    assert outcomes(tmp_path / "s") == ["completed"] * 2
-    for trial in {path.parent for path in (tmp_path / "s").glob("*/params.json")}:
-        epochs = [line["epoch"] for line in lines(trial)]
-        assert epochs == sorted(set(epochs))  # none twice
-        assert epochs[-1] == 15
 
 
 def test_a_study_in_which_every_trial_fails_ends_with_1(tmp_path, own_pairs):
@@ -288,17 +173,6 @@ def test_results_hold_only_what_was_measured(exploded):
         json.dumps(line, allow_nan=False)
         assert (line["val_dice"], line["val_loss"], line["train_loss"]) == (None, None, None)
         assert line["objective"] == 0.0
-
-
-def test_a_time_budget_ends_the_study_and_names_what_it_cut(tmp_path):
-    arguments = ["--samples", "5", "--epochs", "500", "--scheduler", "none", "--time-budget", "30", "--name", "s"]
-    code, _, err = finish(study(tmp_path, *SMOKE, *arguments))
-    assert code == 0, err
-    ended = outcomes(tmp_path / "s")
-    assert set(ended) <= {"interrupted"}  # none where a busy machine had not started one by then
-    said = f"the time budget of 30 s ended the study: of 5 trials {5 - len(ended)} were never started"
-    assert f"{said} and {len(ended)} were cut short" in err
-    assert (tmp_path / "s/test.json").is_file() == bool(list((tmp_path / "s").glob("*/checkpoint_*")))
 
 
 def test_a_users_own_space_runs_as_a_grid(tmp_path):

@@ -17,9 +17,9 @@ def _interrupt(number: int, frame: object) -> None:
 def interrupts_as_such() -> Iterator[None]:
     """While it is entered, an error after a Ctrl-C is raised as KeyboardInterrupt, whatever it has become.
 
-    May be nested. Libraries in C that call Python lose the KeyboardInterrupt that comes meanwhile: torch says ValueError
-    "could not determine the shape". Only signals that raise KeyboardInterrupt anyway are listened to: a program's own
-    handlers stay, and so does all in another thread than the main one, where no signal comes.
+    May be nested. Libraries in C that call Python lose the KeyboardInterrupt that comes meanwhile: torch says
+    ValueError "could not determine the shape". Only signals that raise KeyboardInterrupt anyway are listened to: a
+    program's own handlers stay, and so does all in another thread than the main one, where no signal comes.
     """
     is_main, before = threading.current_thread() is threading.main_thread(), len(_came)
     plain = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is signal.default_int_handler]
